@@ -1,0 +1,163 @@
+"""Tally: what happened in some set of windows, as integers that merge by ``+``.
+
+Law: a tally is a vector in a free abelian group: ``a + b == b + a``, ``(a + b) - b == a``, and the tally of
+a set of requests does not depend on their order, partition or batch. Only integers, so no rounding ever
+depends on arrival order. This is the only kind of state that may feed a decision.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from paritygate.schemas.report import Cell, Example, Histogram, WindowReport
+
+Counts = npt.NDArray[np.int64]
+
+#: Counts kept per segment cell. A *request* is a settled one: both arms answered or failed (``pair``), or
+#: the baseline answered and the candidate's answer never came (``missing_candidate``, a failure of the
+#: candidate). Requests whose baseline never came, or that were shed, are counted apart and never as good.
+COUNT_NAMES: Final[tuple[str, ...]] = (
+    "requests",  # pairs + missing_candidate: the denominator of every rate
+    "pairs",  # both arms' events arrived
+    "missing_candidate",  # candidate's event never came: a candidate failure
+    "missing_baseline",  # baseline's event never came: completeness only
+    "shed",  # an arm was not asked: completeness only
+    "baseline_errors",  # status error or timeout
+    "candidate_errors",  # status error or timeout, or missing
+    "candidate_only_errors",  # candidate failed, baseline did not
+    "baseline_only_errors",  # baseline failed, candidate did not
+    "baseline_checked",  # outputs validated (status ok)
+    "baseline_invalid",
+    "candidate_checked",
+    "candidate_invalid",
+    "candidate_only_invalid",  # among pairs with both outputs checked
+    "baseline_only_invalid",
+    "labels_compared",  # pairs in which both arms gave a label
+    "label_changes",
+    "output_changes",  # pairs whose outputs differ structurally beyond tolerance
+    "live_candidate",  # settled requests whose user got the candidate's answer: the exposed ones
+    "live_candidate_errors",
+    "live_candidate_checked",
+    "live_candidate_invalid",
+    "live_baseline",  # settled requests whose user got the baseline's answer
+    "live_baseline_errors",
+)
+INDEX: Final[dict[str, int]] = {name: i for i, name in enumerate(COUNT_NAMES)}
+
+Values = tuple[str, ...]
+
+
+def zero_counts() -> Counts:
+    """A count vector of zeros, one place per name of ``COUNT_NAMES``."""
+    return np.zeros(len(COUNT_NAMES), np.int64)
+
+
+@dataclass(slots=True)
+class Tally:
+    """Additive content of some windows of one rollout.
+
+    ``cells``: per combination of segment values (one value per declared dimension) a vector of
+    ``COUNT_NAMES``. ``histograms``: dense bucket counts by name (``latency.baseline``, …; see
+    ``comparators.latency`` and ``comparators.scores`` for the buckets). ``totals``: counts without segment.
+    """
+
+    dimensions: Values
+    cells: dict[Values, Counts] = field(default_factory=dict)
+    histograms: dict[str, Counts] = field(default_factory=dict)
+    totals: dict[str, int] = field(default_factory=dict)
+
+    def add(self, other: Tally, sign: int = 1) -> None:
+        """Merge ``other`` into this tally, or take it out with ``sign=-1``. Zero entries are dropped."""
+        for values, counts in other.cells.items():
+            mine = self.cells.get(values)
+            merged = sign * counts if mine is None else mine + sign * counts
+            if merged.any():
+                self.cells[values] = merged
+            else:
+                self.cells.pop(values, None)
+        for name, buckets in other.histograms.items():
+            have = self.histograms.get(name)
+            total = sign * buckets if have is None else have + sign * buckets
+            if total.any():
+                self.histograms[name] = total
+            else:
+                self.histograms.pop(name, None)
+        for key, count in other.totals.items():
+            self.bump(key, sign * count)
+
+    def __add__(self, other: Tally) -> Tally:
+        total = Tally(self.dimensions, dict(self.cells), dict(self.histograms), dict(self.totals))
+        total.add(other)
+        return total
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Tally):
+            return NotImplemented
+        return (
+            self.dimensions == other.dimensions
+            and self.totals == other.totals
+            and self.cells.keys() == other.cells.keys()
+            and self.histograms.keys() == other.histograms.keys()
+            and all(np.array_equal(v, other.cells[k]) for k, v in self.cells.items())
+            and all(np.array_equal(v, other.histograms[k]) for k, v in self.histograms.items())
+        )
+
+    def bump(self, key: str, by: int = 1) -> None:
+        """Add to a total; totals that become zero vanish, so that equal content is equal."""
+        value = self.totals.get(key, 0) + by
+        if value:
+            self.totals[key] = value
+        else:
+            self.totals.pop(key, None)
+
+    def overall(self) -> Counts:
+        """Counts over all cells."""
+        return np.sum(list(self.cells.values()), axis=0, dtype=np.int64) if self.cells else zero_counts()
+
+    def count(self, name: str) -> int:
+        """One count over all cells."""
+        return int(self.overall()[INDEX[name]])
+
+    def to_parts(self) -> tuple[tuple[Cell, ...], tuple[Histogram, ...], dict[str, int]]:
+        """The wire form: cells and histograms in a canonical order, sparse."""
+        cells = tuple(
+            Cell(values=v, counts=tuple(c.tolist())) for v, c in sorted(self.cells.items()) if c.any()
+        )
+        histograms = []
+        for name, buckets in sorted(self.histograms.items()):
+            index = np.flatnonzero(buckets)
+            if len(index):
+                histograms.append(
+                    Histogram(name=name, index=tuple(index.tolist()), counts=tuple(buckets[index].tolist()))
+                )
+        return cells, tuple(histograms), dict(sorted(self.totals.items()))
+
+    @classmethod
+    def from_report(cls, report: WindowReport, bucket_counts: dict[str, int]) -> Tally:
+        """Read a report back.
+
+        ``bucket_counts``: length of the dense array per histogram family (the part of the name before the
+        first dot). Counts that this version does not know are ignored, names it misses are zero.
+        """
+        place = [INDEX.get(name, -1) for name in report.count_names]
+        known = [i for i, p in enumerate(place) if p >= 0]
+        target = [place[i] for i in known]
+        tally = cls(report.dimensions, totals=dict(report.totals))
+        for cell in report.cells:
+            counts = zero_counts()
+            counts[target] = [cell.counts[i] for i in known]
+            tally.cells[cell.values] = counts
+        for h in report.histograms:
+            dense = np.zeros(bucket_counts[h.name.partition(".")[0]], np.int64)
+            dense[list(h.index)] = h.counts
+            tally.histograms[h.name] = dense
+        return tally
+
+
+def merge_examples(a: tuple[Example, ...], b: tuple[Example, ...], limit: int) -> tuple[Example, ...]:
+    """Keep the ``limit`` smallest by (kind, request id): order-free, so every replay shows the same ones."""
+    return tuple(sorted({*a, *b}, key=lambda e: (e.kind, e.request_id, e.detail))[:limit])

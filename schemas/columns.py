@@ -1,0 +1,137 @@
+"""EventBatch: prediction events of one topic partition as a struct of arrays, in offset order.
+
+This is what the decoder hands to the comparators: no Python object per event on the hot path except the
+strings that must be compared whole (request id) or read (output). numpy is imported here and nowhere else
+in ``schemas/``: services that only publish never load this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from paritygate.schemas.prediction import ARMS, ROLES, STATUSES, PredictionEvent
+
+I64 = npt.NDArray[np.int64]
+I32 = npt.NDArray[np.int32]
+I8 = npt.NDArray[np.int8]
+F64 = npt.NDArray[np.float64]
+B1 = npt.NDArray[np.bool_]
+
+
+@dataclass(slots=True)
+class Codes:
+    """A dictionary-encoded column: ``values[index[i]]``; index -1 where the value is missing."""
+
+    index: I32
+    values: list[str]
+
+    @classmethod
+    def of(cls, column: Sequence[str | None]) -> Codes:
+        """Encode plain values, codes in order of first appearance."""
+        seen: dict[str, int] = {}
+        index = np.fromiter(
+            (-1 if v is None else seen.setdefault(v, len(seen)) for v in column), np.int32, len(column)
+        )
+        return cls(index, list(seen))
+
+    def take(self, rows: I64 | B1) -> Codes:
+        """The same vocabulary for some of the rows."""
+        return Codes(self.index[rows], self.values)
+
+    def decoded(self) -> list[str | None]:
+        """The column as plain values."""
+        values = self.values
+        return [values[i] if i >= 0 else None for i in self.index.tolist()]
+
+
+@dataclass(slots=True)
+class EventBatch:
+    """Events of one topic partition.
+
+    Shapes: every array has ``n`` rows. ``arm``, ``role``, ``status`` are codes into ``ARMS``, ``ROLES``,
+    ``STATUSES``. ``confidence`` is NaN where the output had none; ``latency_ms`` is always finite and >= 0
+    (the decoder refuses others). ``appended_at_ms`` is the broker's or producer's record timestamp.
+    """
+
+    topic: str
+    partition: int
+    offset: I64
+    appended_at_ms: I64
+    request_id: list[str]
+    rollout_id: Codes
+    arm: I8
+    role: I8
+    event_at_ms: I64
+    latency_ms: F64
+    status: I8
+    model_version: Codes
+    label: Codes
+    confidence: F64
+    output: list[str]
+    endpoint: Codes
+    instance_id: Codes
+    error_type: Codes
+    segments: dict[str, Codes] = field(default_factory=dict)
+    measures: dict[str, F64] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.request_id)
+
+    def take(self, rows: I64) -> EventBatch:
+        """The given rows, in the given order."""
+        picked = rows.tolist()
+        return EventBatch(
+            topic=self.topic, partition=self.partition, offset=self.offset[rows],
+            appended_at_ms=self.appended_at_ms[rows], request_id=[self.request_id[i] for i in picked],
+            rollout_id=self.rollout_id.take(rows), arm=self.arm[rows], role=self.role[rows],
+            event_at_ms=self.event_at_ms[rows], latency_ms=self.latency_ms[rows], status=self.status[rows],
+            model_version=self.model_version.take(rows), label=self.label.take(rows),
+            confidence=self.confidence[rows], output=[self.output[i] for i in picked],
+            endpoint=self.endpoint.take(rows), instance_id=self.instance_id.take(rows),
+            error_type=self.error_type.take(rows),
+            segments={k: v.take(rows) for k, v in self.segments.items()},
+            measures={k: v[rows] for k, v in self.measures.items()},
+        )  # fmt: skip
+
+    @classmethod
+    def of(cls, topic: str, partition: int, events: Sequence[tuple[int, int, PredictionEvent]]) -> EventBatch:
+        """Build a batch record by record from ``(offset, appended_at_ms, event)``, in offset order."""
+        rows: list[PredictionEvent] = [e for _, _, e in events]
+        dimensions = dict.fromkeys(k for e in rows for k in e.segments)
+        names = dict.fromkeys(k for e in rows for k in e.measures)
+        nan = float("nan")
+        return cls(
+            topic=topic, partition=partition,
+            offset=np.array([o for o, _, _ in events], np.int64),
+            appended_at_ms=np.array([t for _, t, _ in events], np.int64),
+            request_id=[e.request_id for e in rows],
+            rollout_id=Codes.of([e.rollout_id for e in rows]),
+            arm=np.array([ARMS.index(e.arm) for e in rows], np.int8),
+            role=np.array([ROLES.index(e.role) for e in rows], np.int8),
+            event_at_ms=np.array([e.event_at_ms for e in rows], np.int64),
+            latency_ms=np.array([e.latency_ms for e in rows], np.float64),
+            status=np.array([STATUSES.index(e.status) for e in rows], np.int8),
+            model_version=Codes.of([e.model_version for e in rows]),
+            label=Codes.of([e.label for e in rows]),
+            confidence=np.array([nan if e.confidence is None else e.confidence for e in rows], np.float64),
+            output=[e.output for e in rows],
+            endpoint=Codes.of([e.endpoint for e in rows]),
+            instance_id=Codes.of([e.instance_id for e in rows]),
+            error_type=Codes.of([e.error_type for e in rows]),
+            segments={d: Codes.of([e.segments.get(d) for e in rows]) for d in dimensions},
+            measures={m: np.array([e.measures.get(m, nan) for e in rows], np.float64) for m in names},
+        )  # fmt: skip
+
+    def order_by_offset(self) -> EventBatch:
+        """The same events sorted by offset."""
+        return self.take(np.argsort(self.offset, kind="stable").astype(np.int64))
+
+
+def segment_values(batch: EventBatch, dimensions: Sequence[str]) -> Mapping[str, Codes]:
+    """Codes of each declared dimension; ``endpoint`` may be declared and is read from its own column."""
+    missing = Codes(np.full(len(batch), -1, np.int32), [])
+    return {d: batch.segments.get(d) or (batch.endpoint if d == "endpoint" else missing) for d in dimensions}

@@ -1,0 +1,76 @@
+"""WindowReport: everything that one partition knows about one window of one rollout.
+
+Law: a report is a full upsert. For one (rollout, partition, window) the report with the highest
+(generation, revision) replaces all others, so publishing one twice changes nothing. Reports of different
+partitions or windows merge by addition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceRange:
+    """Offsets of one source partition that were applied before this report: ``[first, next)``."""
+
+    topic: str
+    partition: int
+    first: int
+    next: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """Counts of one combination of segment values; ``counts`` follows the report's ``count_names``."""
+
+    values: tuple[str, ...]
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Histogram:
+    """Sparse counts: ``counts[i]`` stands in bucket ``index[i]``; counts may be negative in difference arrays."""
+
+    name: str
+    index: tuple[int, ...]
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """One request pair worth showing. ``kind`` says why; ids only, payloads stay in the prediction topics."""
+
+    request_id: str
+    kind: str
+    detail: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowReport:
+    """Cumulative content of the half-open window ``[window_start_ms, window_end_ms)`` in one partition.
+
+    ``partitions``: how many partitions the source topics have, so that a reader knows when it has all.
+    ``watermark_ms``: event time up to which this partition believes that it has seen all.
+    ``generation``: consumer-group generation of the owner; ``revision`` rises within it.
+    ``sources``: offsets applied so far. ``dimensions`` names the parts of each cell's ``values``.
+    ``totals``: counts that have no segment (bins, platform events, failed rules).
+    """
+
+    rollout_id: str
+    partition: int
+    partitions: int
+    generation: int
+    revision: int
+    window_start_ms: int
+    window_end_ms: int
+    watermark_ms: int
+    sources: tuple[SourceRange, ...]
+    dimensions: tuple[str, ...]
+    count_names: tuple[str, ...]
+    cells: tuple[Cell, ...]
+    histograms: tuple[Histogram, ...]
+    totals: Mapping[str, int] = field(default_factory=dict)
+    examples: tuple[Example, ...] = ()
