@@ -1,0 +1,1 @@
+"""What happened and how far apart: pairing, windows, segments, validation, evidence. Pure."""

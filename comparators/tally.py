@@ -57,7 +57,7 @@ def zero_counts() -> Counts:
 
 
 @dataclass(slots=True)
-class Tally:
+class Tally:  # noqa: PLW1641  mutable, so not hashable
     """Additive content of some windows of one rollout.
 
     ``cells``: per combination of segment values (one value per declared dimension) a vector of
@@ -124,9 +124,7 @@ class Tally:
 
     def to_parts(self) -> tuple[tuple[Cell, ...], tuple[Histogram, ...], dict[str, int]]:
         """The wire form: cells and histograms in a canonical order, sparse."""
-        cells = tuple(
-            Cell(values=v, counts=tuple(c.tolist())) for v, c in sorted(self.cells.items()) if c.any()
-        )
+        cells = tuple(Cell(values=v, counts=tuple(c.tolist())) for v, c in sorted(self.cells.items()) if c.any())
         histograms = []
         for name, buckets in sorted(self.histograms.items()):
             index = np.flatnonzero(buckets)

@@ -1,0 +1,1 @@
+"""Is it good enough: gate declarations and the verdicts on them. Pure."""

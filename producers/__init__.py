@@ -1,0 +1,1 @@
+"""What services import to speak: publisher, shadow router, outcomes, platform reports."""

@@ -1,0 +1,1 @@
+"""Where next: plan, ladder, state and the one place that decides. Pure."""

@@ -1,0 +1,1 @@
+"""What routers import to obey: watcher, sticky chooser."""

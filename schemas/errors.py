@@ -32,9 +32,7 @@ class PlanError(ConfigError):
     Line and column count from 1; both are 0 where the place is the whole file.
     """
 
-    def __init__(
-        self, what: str, *, file: str = "<plan>", line: int = 0, column: int = 0, path: str = ""
-    ) -> None:
+    def __init__(self, what: str, *, file: str = "<plan>", line: int = 0, column: int = 0, path: str = "") -> None:
         self.what, self.file, self.line, self.column, self.path = what, file, line, column, path
         place = f"{file}:{line}:{column}" if line else file
         super().__init__(f"{place} {path}: {what}" if path else f"{place}: {what}")

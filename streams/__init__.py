@@ -1,0 +1,1 @@
+"""The Faust worker: carries data through the pure rooms and holds their state."""
