@@ -1,0 +1,87 @@
+"""What the demo stands on: a broker, the topics, and a worker process. Ended by their own pids."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from paritygate.cli.broker import process
+from paritygate.cli.broker.launch import start_broker
+from paritygate.cli.broker.running import Say
+from paritygate.cli.topics import create_topics
+from paritygate.schemas.client import KafkaSettings
+from paritygate.schemas.errors import ParityGateError
+
+_OWNING = "owning partitions [0"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stack:
+    """A running broker with topics and a worker that owns its partitions."""
+
+    kafka: KafkaSettings
+    kind: str
+    folder: Path
+    worker_log: Path
+
+
+@contextmanager
+def running_stack(folder: Path, bootstrap: str | None, say: Say, **worker: str) -> Iterator[Stack]:
+    """Start what is missing, yield it, end what was started; Ctrl-C included. Blocks until all is ready.
+
+    :raises ParityGateError: the broker or the worker cannot be had; the text says why.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with start_broker(folder / "broker", bootstrap=bootstrap, fresh=True, say=say) as broker:
+        kafka = KafkaSettings.from_mapping(os.environ, broker.bootstrap)
+        create_topics(kafka, partitions=4)
+        say("topics are there; starting the worker")
+        log = folder / "worker.log"
+        log.unlink(missing_ok=True)
+        child = _spawn_worker(kafka, folder, log, broker.durable, worker)
+        born = process.birth(child.pid) or ""
+        try:
+            started = time.monotonic()
+            _await_owner(child, log)
+            say(f"the worker owns its partitions after {time.monotonic() - started:.1f} s")
+            yield Stack(kafka=kafka, kind=broker.kind, folder=folder, worker_log=log)
+        finally:
+            process.end(child.pid, born)
+            child.wait()
+
+
+def _spawn_worker(
+    kafka: KafkaSettings, folder: Path, log: Path, durable: bool, extra: dict[str, str]
+) -> subprocess.Popen[bytes]:
+    settings = {
+        "instance_id": "demo-1",
+        "data_dir": str(folder / "worker"),
+        # A short event time means a short wait: the demo's windows are 250 ms.
+        "fetch_wait_ms": "25",
+        **extra,
+    }
+    env = {f"PARITYGATE_WORKER_{k.upper()}": v for k, v in settings.items()}
+    os.environ.update(env)
+    return process.spawn(
+        [sys.executable, "-m", "paritygate.cli.main", "worker", "--bootstrap", kafka.bootstrap],
+        output=log,
+        attached=True,
+    )
+
+
+def _await_owner(child: subprocess.Popen[bytes], log: Path, timeout_s: float = 90.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if log.exists() and _OWNING in log.read_text(errors="replace"):
+            return
+        if child.poll() is not None:
+            tail = log.read_text(errors="replace").strip().splitlines()[-1:] or ["no word"]
+            raise ParityGateError(f"the worker ended at once: {tail[0]} (its log: {log})")
+        time.sleep(0.1)
+    raise ParityGateError(f"the worker owns no partition after {timeout_s:.0f} s; its log: {log}")

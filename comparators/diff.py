@@ -1,0 +1,202 @@
+"""Structural diff of two answers: what changed, where, and of what type.
+
+Law: the diff is typed (a bool is no number, 1 and 1.0 are the same number), does not depend on the order of
+keys, and ends: it walks at most ``MAX_NODES`` values and names at most ``MAX_CHANGES`` changes. It knows no
+model and no threshold other than the user's tolerance and ignore rules.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum, unique
+from functools import lru_cache
+from itertools import islice
+from typing import Any, Final
+
+import orjson
+
+from paritygate.schemas.errors import ConfigError
+
+#: Values looked at one by one; what lies beyond is compared as a whole.
+MAX_NODES: Final = 10_000
+#: Changes named; the answer is different after the first.
+MAX_CHANGES: Final = 100
+
+
+@unique
+class ChangeKind(StrEnum):
+    """How a value differs."""
+
+    TYPE_CHANGED = "type_changed"
+    MISSING_KEY = "missing_key"
+    ADDED_KEY = "added_key"
+    VALUE_CHANGED = "value_changed"
+    NUMBER_CHANGED = "number_changed"
+    LENGTH_CHANGED = "length_changed"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One difference. ``path`` is the JSON Pointer (RFC 6901) of the place in the baseline's answer."""
+
+    kind: ChangeKind
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class DiffRules:
+    """What does not count as a difference.
+
+    ``ignore``: JSON Pointers; ``*`` stands for any one key or index; everything below is ignored too.
+    ``unordered``: pointers of arrays whose order means nothing. Numbers are equal within
+    ``absolute_tolerance`` or within ``relative_tolerance`` of the larger one (``math.isclose``).
+
+    :raises ConfigError: a pointer does not begin with ``/``, or a tolerance is negative or not finite.
+    """
+
+    ignore: tuple[str, ...] = ()
+    absolute_tolerance: float = 0.0
+    relative_tolerance: float = 0.0
+    unordered: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for pointer in (*self.ignore, *self.unordered):
+            if not pointer.startswith("/"):
+                raise ConfigError(f"JSON Pointer {pointer!r} must begin with '/', for example '/model_version'")
+        for name in ("absolute_tolerance", "relative_tolerance"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise ConfigError(f"{name} is {value}: it must be a number of at least 0")
+
+    @classmethod
+    def default(cls) -> DiffRules:
+        """The rules of a plan that says nothing: two versions always differ in ``model_version``."""
+        return cls(ignore=("/model_version",))
+
+
+Path = tuple[str, ...]
+
+
+def read_output(output: str) -> Any:
+    """The value of an output; what is no JSON is compared as the text that it is."""
+    try:
+        return orjson.loads(output)
+    except orjson.JSONDecodeError:
+        return output
+
+
+def diff(baseline: Any, candidate: Any, rules: DiffRules) -> tuple[Change, ...]:
+    """Differences between two JSON values, in the order of the baseline's answer. Never raises on JSON."""
+    return tuple(islice(_walk(rules).changes(baseline, candidate), MAX_CHANGES))
+
+
+@lru_cache(64)
+def _walk(rules: DiffRules) -> _Walk:
+    return _Walk(rules)
+
+
+class _Walk:
+    """The walker of some rules: an explicit stack instead of recursion, so that deep answers cannot break it."""
+
+    def __init__(self, rules: DiffRules) -> None:
+        self._rules = rules
+        self._ignore = [_parts(p) for p in rules.ignore]
+        self._unordered = [_parts(p) for p in rules.unordered]
+
+    def changes(self, baseline: Any, candidate: Any) -> Iterator[Change]:
+        stack: list[tuple[Path, Any, Any]] = [((), baseline, candidate)]
+        budget = MAX_NODES
+        while stack:
+            path, a, b = stack.pop()
+            if path and _matches(self._ignore, path):
+                continue
+            budget -= 1
+            if budget < 0:
+                if not _same(a, b):
+                    yield _change(ChangeKind.VALUE_CHANGED, path)
+                continue
+            kind = self._compare(a, b)
+            if kind is not None:
+                yield _change(kind, path)
+            elif isinstance(a, dict):
+                yield from self._keys(path, a, b, stack)
+            elif isinstance(a, list):
+                yield from self._items(path, a, b, stack)
+
+    def _compare(self, a: Any, b: Any) -> ChangeKind | None:
+        """The change between two values themselves; None where they are equal or must be entered."""
+        if _type(a) is not _type(b):
+            return ChangeKind.TYPE_CHANGED
+        if isinstance(a, dict | list) or a == b:
+            return None
+        if _type(a) is not float:
+            return ChangeKind.VALUE_CHANGED
+        return None if self._close(a, b) else ChangeKind.NUMBER_CHANGED
+
+    def _close(self, a: float, b: float) -> bool:
+        try:
+            return math.isclose(
+                a, b, rel_tol=self._rules.relative_tolerance, abs_tol=self._rules.absolute_tolerance
+            )
+        except OverflowError:  # an integer beyond the range of a double
+            return False
+
+    def _keys(
+        self, path: Path, a: dict[str, Any], b: dict[str, Any], stack: list[tuple[Path, Any, Any]]
+    ) -> Iterator[Change]:
+        for key in a:
+            if key not in b and not _matches(self._ignore, (*path, key)):
+                yield _change(ChangeKind.MISSING_KEY, (*path, key))
+        for key in b:
+            if key not in a and not _matches(self._ignore, (*path, key)):
+                yield _change(ChangeKind.ADDED_KEY, (*path, key))
+        stack.extend(((*path, key), a[key], b[key]) for key in reversed(a) if key in b)
+
+    def _items(
+        self, path: Path, a: Sequence[Any], b: Sequence[Any], stack: list[tuple[Path, Any, Any]]
+    ) -> Iterator[Change]:
+        if len(a) != len(b):
+            yield _change(ChangeKind.LENGTH_CHANGED, path)
+        if _matches(self._unordered, path):
+            a, b = sorted(a, key=_canonical), sorted(b, key=_canonical)
+        shared = min(len(a), len(b))
+        stack.extend(((*path, str(i)), a[i], b[i]) for i in reversed(range(shared)))
+
+
+def _type(value: Any) -> type:
+    if isinstance(value, bool) or value is None or isinstance(value, str):
+        return type(value)
+    if isinstance(value, int | float):
+        return float
+    return dict if isinstance(value, dict) else list
+
+
+def _parts(pointer: str) -> Path:
+    return tuple(p.replace("~1", "/").replace("~0", "~") for p in pointer.split("/")[1:])
+
+
+def _matches(patterns: Sequence[Path], path: Path) -> bool:
+    return any(
+        len(pattern) == len(path) and all(p in ("*", part) for p, part in zip(pattern, path, strict=True))
+        for pattern in patterns
+    )
+
+
+def _change(kind: ChangeKind, path: Path) -> Change:
+    return Change(kind, "".join("/" + p.replace("~", "~0").replace("/", "~1") for p in path))
+
+
+def _canonical(value: Any) -> bytes:
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # nested deeper than the writer follows: such items keep their order
+        return b""
+
+
+def _same(a: Any, b: Any) -> bool:
+    try:
+        return bool(a == b)
+    except RecursionError:
+        return False

@@ -1,0 +1,305 @@
+"""RolloutJoin: one rollout in one partition, from arriving rows to windows.
+
+Law: every row ends in exactly one bin, and every settled request is counted in exactly one window. The window
+of a request is that of the baseline's event time; all other counts go to the window of their own event.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from paritygate.comparators import latency, scores
+from paritygate.comparators.measuring import Measured, OutputChecks, examples_of, measure_alone, measure_pairs
+from paritygate.comparators.pairing import BASELINE, CANDIDATE, Pairing
+from paritygate.comparators.rows import B1, I64, Rows
+from paritygate.comparators.seen import Generations, Horizon
+from paritygate.comparators.segments import Vocabulary
+from paritygate.comparators.settings import JoinSettings
+from paritygate.comparators.tally import COUNT_NAMES, INDEX, merge_examples
+from paritygate.comparators.windows import Window, Windows, groups
+from paritygate.schemas.columns import EventBatch
+from paritygate.schemas.outcome import Outcome
+from paritygate.schemas.platform import PlatformEvent
+from paritygate.schemas.prediction import ROLES, STATUSES, Role, Status
+from paritygate.schemas.report import Example
+
+#: A rollout without content is reported at most this often, in event time.
+HEARTBEAT_MS: Final = 500
+#: Outcome measures with a histogram of their own per window; more are counted as ``outcome_overflow``.
+MAX_MEASURES: Final = 32
+_PRIMARY: Final = ROLES.index(Role.PRIMARY)
+_SHED: Final = STATUSES.index(Status.SHED)
+_NAMES: Final = len(COUNT_NAMES)
+
+Scored = tuple[str, str]
+
+
+def clamp(event_at_ms: I64, appended_at_ms: I64, max_future_ms: int) -> tuple[I64, B1]:
+    """Event times that no clock of the future can move, and which of them were held back.
+
+    An event that lies further after its record than ``max_future_ms`` gets the record's time. A record
+    without a time (negative, as Kafka writes it) holds nothing back.
+    """
+    future = (appended_at_ms >= 0) & (event_at_ms > appended_at_ms + max_future_ms)
+    clamped: I64 = np.where(future, appended_at_ms, event_at_ms)
+    return clamped, future
+
+
+class RolloutJoin:
+    """State of one rollout. ``since``: per source, the offset from which on its events are known.
+
+    ``bins`` counts where rows ended; it is shared by the rollouts of the partition.
+    """
+
+    def __init__(self, settings: JoinSettings, since: Sequence[int], bins: Counter[str]) -> None:
+        self.settings = settings
+        self.since = list(since)
+        self.retired = False
+        self.pairing = Pairing(settings.dedupe_ms)
+        self.windows = Windows(settings.window_ms, settings.retain_ms)
+        self.watermark_ms: int | None = None
+        self._bins = bins
+        self._vocabulary = Vocabulary(settings.dimensions, settings.max_values_per_dimension, settings.max_cells)
+        self._checks = OutputChecks(settings.output_rules, settings.diff_rules)
+        self._scored: Generations[Scored] = Generations()
+        self._scored_horizon = Horizon(settings.dedupe_ms)
+        self._reported_through: int | None = None
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Segment values and cells admitted so far."""
+        return self._vocabulary
+
+    @property
+    def horizon_ms(self) -> int | None:
+        """Requests before this event time are settled for good."""
+        return None if self.watermark_ms is None else self.watermark_ms - self.settings.grace_ms
+
+    @property
+    def finished(self) -> bool:
+        """Retired, nothing waits, and all that was counted has been reported."""
+        waiting = len(self.pairing.pending[BASELINE]) + len(self.pairing.pending[CANDIDATE])
+        return self.retired and not waiting and not self.windows.by_index
+
+    # -- arrival ---------------------------------------------------------------------------------------------
+
+    def arrive(self, batch: EventBatch, rows: I64, source: int) -> int:
+        """Take in new rows of a batch; returns their newest event time."""
+        times, future = self._clamp(batch.event_at_ms[rows], batch.appended_at_ms[rows])
+        self.pairing.seen.horizon.note(source, times, batch.offset[rows])
+        self.windows.bump("future", times[future])
+        for arm, part in self._arms(batch, rows, source, times):
+            self._arrive(arm, part)
+        return int(times.max())
+
+    def replay(self, batch: EventBatch, rows: I64, source: int, was_pending: B1) -> None:
+        """Take in rows that were counted before a restart."""
+        known = batch.offset[rows] >= self.since[source]
+        rows, was_pending = rows[known], was_pending[known]
+        times, _ = self._clamp(batch.event_at_ms[rows], batch.appended_at_ms[rows])
+        self.pairing.seen.horizon.note(source, times, batch.offset[rows])
+        arms = batch.arm[rows]
+        for arm in (BASELINE, CANDIDATE):
+            mine = arms == arm
+            part = self._rows(batch, rows[mine], source, times[mine], was_pending[mine])
+            self.pairing.replay(arm, part, was_pending[mine])
+
+    def _clamp(self, event_at_ms: I64, appended_at_ms: I64) -> tuple[I64, B1]:
+        return clamp(event_at_ms, appended_at_ms, self.settings.max_future_ms)
+
+    def _arms(self, batch: EventBatch, rows: I64, source: int, times: I64) -> Iterator[tuple[int, Rows]]:
+        arms = batch.arm[rows]
+        for arm in (BASELINE, CANDIDATE):
+            mine = arms == arm
+            if mine.any():
+                yield arm, self._rows(batch, rows[mine], source, times[mine], None)
+
+    def _rows(self, batch: EventBatch, rows: I64, source: int, times: I64, admit: B1 | None) -> Rows:
+        """Columns of some rows; ``admit`` limits which of them may bring new segment values."""
+        cells = np.zeros(len(rows), np.int32)
+        if admit is None:
+            cells = self._vocabulary.cells(batch, rows)
+        else:
+            cells[admit] = self._vocabulary.cells(batch, rows[admit])
+        return Rows.of(batch, rows, source, times, cells)
+
+    def _arrive(self, arm: int, rows: Rows) -> None:
+        got = self.pairing.arrive(arm, rows, self.horizon_ms)
+        if arm == CANDIDATE:
+            users = (got.first.role == _PRIMARY) & (got.first.status != _SHED)
+            self.windows.bump("exposed", got.first.event_at_ms[users])
+        if len(got.baseline):
+            measured = measure_pairs(got.baseline, got.candidate, self._checks)
+            shed = int(measured.flags[INDEX["shed"]].sum())
+            self._bins["shed"] += 2 * shed
+            self._bins["paired"] += 2 * (len(got.baseline) - shed)
+            self._count(measured)
+        if len(got.late):
+            self.windows.late(int(got.late.event_at_ms.min())).bump("late", len(got.late))
+            self._bins["late"] += len(got.late)
+        if len(got.repeats):
+            for name, mask in (("conflict", got.conflicting), ("duplicate", ~got.conflicting)):
+                self.windows.bump(name, got.repeats.event_at_ms[mask])
+                self._bins[name] += int(mask.sum())
+        if len(self.pairing.pending[arm]) > self.settings.max_pending:
+            evicted = self.pairing.evict(arm, self.settings.max_pending)
+            self.windows.bump("evicted", evicted.event_at_ms)
+            self._bins["evicted"] += len(evicted)
+            self._count(measure_alone(arm, evicted, self._checks))
+
+    # -- counting --------------------------------------------------------------------------------------------
+
+    def _count(self, measured: Measured) -> None:
+        for index, rows in groups(self.windows.place(measured.event_at_ms)):
+            self._count_in(self.windows.at(index), measured, rows)
+
+    def _count_in(self, window: Window, measured: Measured, rows: I64) -> None:
+        cell = measured.cell[rows].astype(np.int64)
+        name, place = np.nonzero(measured.flags[:, rows])
+        size = len(self._vocabulary)
+        counts = np.bincount(cell[place] * _NAMES + name, minlength=size * _NAMES)
+        window.add_counts(counts.reshape(size, _NAMES))
+        window.bump("segment_overflow", int(self._vocabulary.overflowed()[cell].sum()))
+        timed = rows[measured.timed[rows]]
+        if len(timed):
+            found = latency.pair_histograms(
+                measured.baseline_ms[timed], measured.candidate_ms[timed], self.settings.latency_shifts
+            )
+            for family, buckets in found.items():
+                window.add_histogram(family, buckets)
+        if not (measured.remarks or measured.examples):
+            return
+        here = rows.tolist()
+        inside = set(here)
+        for key, count in Counter(key for i, key in measured.remarks if i in inside).items():
+            window.bump(key, count)
+        examples = tuple(
+            Example(request_id=r, kind=k, detail=d, values=self._vocabulary.values(int(measured.cell[i])))
+            for k, r, d, i in examples_of(measured, here, self.settings.max_examples)
+        )
+        window.examples = merge_examples(window.examples, examples, self.settings.max_examples)
+
+    # -- outcomes and platform ---------------------------------------------------------------------------------
+
+    def outcomes(self, source: int, rows: Sequence[tuple[int, int, Outcome]], *, replay: bool) -> None:
+        """Count outcomes, or only remember them where they were counted before a restart.
+
+        ``rows``: (offset, appended_at_ms, outcome), in offset order.
+        """
+        if replay:
+            rows = [row for row in rows if row[0] >= self.since[source]]
+        if not rows:
+            return
+        offsets, appended = (np.array([row[k] for row in rows], np.int64) for k in (0, 1))
+        times, future = self._clamp(np.array([row[2].event_at_ms for row in rows], np.int64), appended)
+        horizon = self._scored_horizon
+        horizon.note(source, times, offsets)
+        fresh = np.zeros(len(rows), np.bool_)
+        for i, (generation, (_, _, outcome)) in enumerate(zip(horizon.of(times).tolist(), rows, strict=True)):
+            scored = {(outcome.request_id, outcome.measure)}
+            fresh[i] = not self._scored.among(scored)
+            if horizon.remembers(generation):
+                self._scored.add(generation, scored)
+        if replay:
+            return
+        self.windows.bump("future", times[future])
+        self.windows.bump("outcome_duplicate", times[~fresh])
+        self._bins["outcome_duplicate"] += int((~fresh).sum())
+        self._bins["outcome"] += int(fresh.sum())
+        for index, places in groups(self.windows.place(times)):
+            self._score(self.windows.at(index), [rows[i][2] for i in places.tolist() if fresh[i]])
+
+    def _score(self, window: Window, outcomes: Sequence[Outcome]) -> None:
+        deltas: dict[str, list[float]] = {}
+        for outcome in outcomes:
+            if outcome.baseline is None or outcome.candidate is None:
+                window.bump("outcome_single", 1)
+                continue
+            window.bump("outcome_paired", 1)
+            deltas.setdefault(outcome.measure, []).append(outcome.candidate - outcome.baseline)
+        for measure, found in deltas.items():
+            name = f"scores.{measure}"
+            known = sum(1 for h in window.histograms if h.startswith("scores."))
+            if name not in window.histograms and known >= MAX_MEASURES:
+                window.bump("outcome_overflow", len(found))
+                continue
+            buckets = scores.bucket(np.array(found, np.float64))
+            window.add_histogram(name, np.bincount(buckets, minlength=scores.BUCKETS))
+
+    def platform(self, appended_at_ms: int, event: PlatformEvent) -> None:
+        """Count what an instance's platform reported."""
+        times, future = self._clamp(np.array([event.event_at_ms], np.int64), np.array([appended_at_ms], np.int64))
+        window = self.windows.at(int(self.windows.place(times)[0]))
+        window.bump("future", int(future[0]))
+        window.bump(f"reports.{event.arm.value}", 1)
+        window.bump(f"running_ms.{event.arm.value}", event.running_ms)
+        window.bump(f"ooms.{event.arm.value}", event.gpu_ooms)
+        window.bump(f"restarts.{event.arm.value}", event.restarts)
+        window.bump(f"dropped.{event.arm.value}", event.dropped_events)
+        self._bins["platform"] += 1
+
+    def scored_from(self, source: int) -> int | None:
+        """Where re-reading the outcomes must begin to remember all that may be repeated."""
+        return self._scored_horizon.first_offset(source)
+
+    # -- time ------------------------------------------------------------------------------------------------
+
+    def advance(self, frontier_ms: int) -> None:
+        """Event time has come to ``frontier_ms``: settle what waited too long, close windows, forget."""
+        watermark = frontier_ms - self.settings.lateness_ms
+        if self.watermark_ms is not None and watermark <= self.watermark_ms:
+            watermark = self.watermark_ms
+        self.watermark_ms = watermark
+        horizon = watermark - self.settings.grace_ms
+        for arm, name in ((BASELINE, "missing_candidate"), (CANDIDATE, "missing_baseline")):
+            alone = self.pairing.expire(arm, horizon)
+            if len(alone):
+                shed = int((alone.status == _SHED).sum())
+                self._bins["shed"] += shed
+                self._bins[name] += len(alone) - shed
+                self._count(measure_alone(arm, alone, self._checks))
+        self.windows.move(horizon)
+        self.pairing.seen.move(horizon)
+        self._scored.forget(self._scored_horizon.move(horizon))
+
+    def reportable(self) -> Iterator[tuple[int, Window]]:
+        """Closed windows to report, oldest first; then an empty one where nothing else shows time pass."""
+        for index, window in self.windows.changed_and_closed():
+            window.changed = False
+            through = self._reported_through
+            self._reported_through = index if through is None else max(index, through)
+            yield index, window
+        newest = None if self.windows.oldest_open is None else self.windows.oldest_open - 1
+        if newest is None or self.retired:
+            return
+        quiet_windows = -(-HEARTBEAT_MS // self.settings.window_ms)
+        if self._reported_through is None or newest >= self._reported_through + quiet_windows:
+            self._reported_through = newest
+            yield newest, Window(changed=False)
+
+    # -- state -----------------------------------------------------------------------------------------------
+
+    def to_plain(self) -> dict[str, Any]:
+        """All but the waiting rows and the seen ids, which are read again from the sources."""
+        return {
+            "settings": self.settings.to_plain(), "since": self.since, "retired": self.retired,
+            "watermark_ms": self.watermark_ms, "reported_through": self._reported_through,
+            "vocabulary": self._vocabulary.to_plain(),
+            "windows": [[i, w.to_plain()] for i, w in sorted(self.windows.by_index.items())],
+        }  # fmt: skip
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any], bins: Counter[str]) -> RolloutJoin:
+        """Read :meth:`to_plain` back."""
+        join = cls(JoinSettings.from_plain(plain["settings"]), plain["since"], bins)
+        join.retired = plain["retired"]
+        join._reported_through = plain["reported_through"]
+        join._vocabulary.load(plain["vocabulary"])
+        join.windows.by_index = {i: Window.from_plain(w) for i, w in plain["windows"]}
+        if plain["watermark_ms"] is not None:
+            join.advance(plain["watermark_ms"] + join.settings.lateness_ms)
+        return join

@@ -1,0 +1,106 @@
+"""Rows: prediction events of one arm of one rollout as columns, reduced to what a comparison needs.
+
+Law: a row keeps where it came from (source, offset), so that state can name it without holding it; its
+request id is kept whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from paritygate.schemas.columns import Codes, EventBatch
+
+B1 = npt.NDArray[np.bool_]
+I8 = npt.NDArray[np.int8]
+I32 = npt.NDArray[np.int32]
+I64 = npt.NDArray[np.int64]
+F64 = npt.NDArray[np.float64]
+Objects = npt.NDArray[np.object_]
+
+#: Column and type, in the order of the fields of :class:`Rows`.
+COLUMNS: Final[tuple[tuple[str, type], ...]] = (
+    ("request_id", np.object_),
+    ("source", np.int8),
+    ("offset", np.int64),
+    ("event_at_ms", np.int64),
+    ("role", np.int8),
+    ("status", np.int8),
+    ("latency_ms", np.float64),
+    ("confidence", np.float64),
+    ("label", np.object_),
+    ("output", np.object_),
+    ("cell", np.int32),
+)
+
+
+@dataclass(slots=True)
+class Rows:
+    """Columns of equal length. ``source`` numbers the topic, ``cell`` the combination of segment values.
+
+    ``label`` is None where the event has none, ``confidence`` is NaN there. ``event_at_ms`` is clamped.
+    """
+
+    request_id: Objects
+    source: I8
+    offset: I64
+    event_at_ms: I64
+    role: I8
+    status: I8
+    latency_ms: F64
+    confidence: F64
+    label: Objects
+    output: Objects
+    cell: I32
+
+    def __len__(self) -> int:
+        return len(self.request_id)
+
+    def columns(self) -> Iterator[npt.NDArray[Any]]:
+        """The arrays, in the order of ``COLUMNS``."""
+        for name, _ in COLUMNS:
+            yield getattr(self, name)
+
+    def take(self, rows: I64 | B1) -> Self:
+        """The given rows, in the given order."""
+        return type(self)(*(column[rows] for column in self.columns()))
+
+    @classmethod
+    def empty(cls, count: int = 0) -> Self:
+        """``count`` rows without content."""
+        return cls(*(np.zeros(count, dtype) for _, dtype in COLUMNS))
+
+    @classmethod
+    def of(cls, batch: EventBatch, rows: I64, source: int, event_at_ms: I64, cell: I32) -> Self:
+        """Some rows of a batch, with the (clamped) times and cells worked out for exactly these rows."""
+        return cls(
+            request_id=_objects(batch.request_id)[rows],
+            source=np.full(len(rows), source, np.int8),
+            offset=batch.offset[rows],
+            event_at_ms=event_at_ms,
+            role=batch.role[rows],
+            status=batch.status[rows],
+            latency_ms=batch.latency_ms[rows],
+            confidence=batch.confidence[rows],
+            label=_decode(batch.label, rows),
+            output=_objects(batch.output)[rows],
+            cell=cell,
+        )
+
+
+def _objects(values: list[str]) -> Objects:
+    array = np.empty(len(values), np.object_)
+    array[:] = values
+    return array
+
+
+def _decode(codes: Codes, rows: I64) -> Objects:
+    """The labels themselves: codes mean something in their own batch only."""
+    values = np.empty(len(codes.values) + 1, np.object_)
+    values[: len(codes.values)] = codes.values
+    decoded: Objects = values[codes.index[rows]]  # index -1 reads the None at the end
+    return decoded

@@ -1,0 +1,53 @@
+"""Columns: which counts of a tally make up each rate that a gate can be declared on.
+
+Law: a rate is bad over total, both from the same requests; one that has no such column has None, and what
+needs it is not tested.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """Names of counts (``comparators.tally.COUNT_NAMES``), and the words for them.
+
+    ``live``: (bad, total) among answers that users saw. ``paired``: pairs in which (only the candidate, only
+    the baseline) was bad. ``baseline``: (bad, total) of the baseline.
+    """
+
+    bad: str
+    total: str
+    noun: str
+    verb: str
+    live: tuple[str, str] | None = None
+    paired: tuple[str, str] | None = None
+    baseline: tuple[str, str] | None = None
+
+
+COLUMNS: Final[dict[str, Columns]] = {
+    "error_rate": Columns(
+        bad="candidate_errors",
+        total="requests",
+        noun="request",
+        verb="failed",
+        live=("live_candidate_errors", "live_candidate"),
+        paired=("candidate_only_errors", "baseline_only_errors"),
+        baseline=("baseline_errors", "requests"),
+    ),
+    "schema_validation_pass_rate": Columns(
+        bad="candidate_invalid",
+        total="candidate_checked",
+        noun="output",
+        verb="broke the output rules",
+        live=("live_candidate_invalid", "live_candidate_checked"),
+        paired=("candidate_only_invalid", "baseline_only_invalid"),
+        baseline=("baseline_invalid", "baseline_checked"),
+    ),
+    "label_change_rate": Columns(
+        bad="label_changes", total="labels_compared", noun="labelled pair", verb="changed their label"
+    ),
+    "output_change_rate": Columns(bad="output_changes", total="pairs", noun="pair", verb="changed their output"),
+}

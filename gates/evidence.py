@@ -1,0 +1,105 @@
+"""Evidence: the tallies a judgement rests on, and the sums over them that several gates share.
+
+Law: whatever may roll back rests on everything since the rollout began, whatever may promote on the current
+stage alone. Sums are taken once per judgement, over cells in sorted order.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from paritygate.comparators.evidence.mixture import log_mixture, start_log_weights
+from paritygate.comparators.tally import INDEX, Counts, Tally
+from paritygate.gates.segments import SegmentTable
+
+F64 = npt.NDArray[np.float64]
+
+#: Log weights of the starts of an e-process: half for the start of the rollout, a quarter for pane starts,
+#: and 1/32 for the start of each stage (a ladder has eight at most; the part of past stages is given up).
+WHOLE_LOG_WEIGHT: Final = math.log(1 / 2)
+STAGE_LOG_WEIGHT: Final = math.log(1 / 32)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What is known of one rollout at one moment; closed windows only.
+
+    ``whole``: since the rollout began. ``stage``: since the current stage began. ``panes``: coarse parts of
+    ``whole``, oldest first, whose starts an onset may have; may be empty. ``live_batches``: rows
+    (live_candidate, live_baseline, bad_candidate, bad_baseline) of the windows with a live error, in window
+    order. ``weight``: whole percent of live traffic to the candidate.
+    """
+
+    whole: Tally
+    stage: Tally
+    panes: tuple[Tally, ...] = ()
+    live_batches: npt.NDArray[np.int64] | None = None
+    stage_name: str
+    weight: int
+
+
+@dataclass(frozen=True, slots=True)
+class Alphas:
+    """Chances of error of one gate: of a false rollback over the whole rollout, of a false pass per stage."""
+
+    rollback: float
+    promote: float
+
+
+class Sums:
+    """Counts of an :class:`Evidence`, each computed at most once."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self.evidence = evidence
+        self.whole: Counts = evidence.whole.overall()
+        self.stage: Counts = evidence.stage.overall()
+
+    def in_whole(self, name: str) -> int:
+        """A count since the rollout began."""
+        return int(self.whole[INDEX[name]])
+
+    def in_stage(self, name: str) -> int:
+        """A count since the stage began."""
+        return int(self.stage[INDEX[name]])
+
+    @cached_property
+    def starts(self) -> Counts:
+        """Counts since each possible onset: row 0 the rollout's start, row 1 the stage's, then the panes'."""
+        panes = [pane.overall() for pane in self.evidence.panes[:-1]]
+        later = self.whole - np.cumsum(panes, axis=0) if panes else np.empty((0, len(self.whole)), np.int64)
+        return np.vstack([self.whole, self.stage, later])
+
+    @cached_property
+    def _start_log_weights(self) -> F64:
+        later = start_log_weights(len(self.starts) - 2) - math.log(2.0)
+        return np.concatenate([[WHOLE_LOG_WEIGHT, STAGE_LOG_WEIGHT], later])
+
+    def since(self, name: str) -> Counts:
+        """One count since each possible onset."""
+        column: Counts = self.starts[:, INDEX[name]]
+        return column
+
+    def over_starts(self, log_e: F64) -> float:
+        """log E of the mixture over onsets, from log E of each row of :attr:`starts`."""
+        return float(log_mixture(self._start_log_weights, log_e))
+
+    @cached_property
+    def segments(self) -> SegmentTable:
+        """Counts of every segment since the rollout began."""
+        return SegmentTable(self.evidence.whole)
+
+
+def floored(log_e: F64, bad: Counts, least: int) -> F64:
+    """Evidence that rests on fewer than ``least`` bad events counts as no evidence; that can only delay."""
+    return np.where(bad >= least, log_e, np.minimum(log_e, 0.0))
+
+
+def reached(log_e: float, alpha: float) -> bool:
+    """Whether E >= 1 / alpha. Both sides are rounded, so that the last bits of a sum decide nothing."""
+    return round(log_e, 6) >= round(math.log(1.0 / alpha), 6)

@@ -1,0 +1,149 @@
+"""Measures: the table of everything that a gate can be declared on. The reference page is written from it.
+
+Law: a measure that is not in this table is an outcome measure (a KPI in 0..1 from ``outcomes.v1``), and the
+only rule for those is ``minimum_delta``. Missing data never makes a gate pass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum, unique
+from typing import Final
+
+
+@unique
+class Rule(StrEnum):
+    """How a limit is meant. One gate has exactly one."""
+
+    MAXIMUM = "maximum"  # the candidate's own value, at most
+    MINIMUM = "minimum"  # the candidate's own value, at least
+    MAXIMUM_REGRESSION_PERCENT = "maximum_regression_percent"  # candidate over baseline, at most +x %
+    MINIMUM_DELTA = "minimum_delta"  # candidate minus baseline, at least
+
+
+@unique
+class Kind(StrEnum):
+    """Which evidence belongs to a measure."""
+
+    RATE = "rate"
+    LATENCY = "latency"
+    OUTCOME = "outcome"
+    EVENTS = "events"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measure:
+    """One row. ``minimum_samples``: observations in the stage before a pass, unless the gate says otherwise.
+
+    ``higher_is_better`` is the measure's own direction; ``paired``: whether the same requests' two answers
+    are compared. ``without_data``: what a gate on it says when nothing was measured.
+    """
+
+    name: str
+    kind: Kind
+    unit: str
+    summary: str
+    rules: tuple[Rule, ...]
+    higher_is_better: bool = False
+    paired: bool = True
+    minimum_samples: int = 100
+    without_data: str = "inconclusive (no_data): holds"
+
+
+#: Latency quantiles by measure name.
+QUANTILES: Final[dict[str, float]] = {
+    "latency_p50_ms": 0.50,
+    "latency_p90_ms": 0.90,
+    "latency_p95_ms": 0.95,
+    "latency_p99_ms": 0.99,
+}
+_LATENCY_RULES: Final = (Rule.MAXIMUM_REGRESSION_PERCENT, Rule.MAXIMUM)
+
+_ROWS: Final[tuple[Measure, ...]] = (
+    Measure(
+        name="error_rate",
+        kind=Kind.RATE,
+        unit="ratio",
+        summary="Requests the candidate did not answer: status error, timeout, or no answer within grace.",
+        rules=(Rule.MAXIMUM, Rule.MAXIMUM_REGRESSION_PERCENT),
+    ),
+    Measure(
+        name="schema_validation_pass_rate",
+        kind=Kind.RATE,
+        unit="ratio",
+        summary="Candidate outputs that keep every output rule, among those checked (status ok).",
+        rules=(Rule.MINIMUM,),
+        higher_is_better=True,
+    ),
+    Measure(
+        name="label_change_rate",
+        kind=Kind.RATE,
+        unit="ratio",
+        summary="Pairs whose two labels differ, overall and in any segment, among those where both gave one.",
+        rules=(Rule.MAXIMUM,),
+    ),
+    Measure(
+        name="output_change_rate",
+        kind=Kind.RATE,
+        unit="ratio",
+        summary="Pairs whose outputs differ beyond tolerance, overall and in any segment.",
+        rules=(Rule.MAXIMUM,),
+    ),
+    *(
+        Measure(
+            name=name,
+            kind=Kind.LATENCY,
+            unit="ms",
+            summary=f"{p:.0%} of answers take at most this long; a candidate that failed took forever.",
+            rules=_LATENCY_RULES,
+            minimum_samples=200,
+        )
+        for name, p in QUANTILES.items()
+    ),
+    Measure(
+        name="human_review_score",
+        kind=Kind.OUTCOME,
+        unit="score 0..1",
+        summary="Mean paired difference of the reviewers' scores (likewise any other outcome measure).",
+        rules=(Rule.MINIMUM_DELTA,),
+        higher_is_better=True,
+        minimum_samples=50,
+    ),
+    Measure(
+        name="gpu_oom_events",
+        kind=Kind.EVENTS,
+        unit="events",
+        summary="GPU out-of-memory events of the candidate since the rollout began.",
+        rules=(Rule.MAXIMUM,),
+        paired=False,
+        minimum_samples=0,
+        without_data="inconclusive (no_data): no report or no running time proves nothing",
+    ),
+    Measure(
+        name="pod_restarts",
+        kind=Kind.EVENTS,
+        unit="events",
+        summary="Restarts of the candidate's instances since the rollout began.",
+        rules=(Rule.MAXIMUM,),
+        paired=False,
+        minimum_samples=0,
+        without_data="inconclusive (no_data): no report or no running time proves nothing",
+    ),
+)
+MEASURES: Final[dict[str, Measure]] = {row.name: row for row in _ROWS}
+
+
+def measure_named(name: str) -> Measure:
+    """The row of a measure; any name outside the table is an outcome measure."""
+    known = MEASURES.get(name)
+    if known is not None:
+        return known
+    return Measure(
+        name=name,
+        kind=Kind.OUTCOME,
+        unit="score 0..1",
+        summary="Mean paired difference of an outcome measure.",
+        rules=(Rule.MINIMUM_DELTA,),
+        higher_is_better=True,
+        minimum_samples=50,
+    )

@@ -1,0 +1,98 @@
+"""Rate reasons: the sentences of gates on rates, from the counts that they rest on.
+
+Law: no sentence holds a number that is not a count of the tally or follows from counts.
+"""
+
+from __future__ import annotations
+
+from paritygate.comparators.evidence import interval
+from paritygate.gates.columns import COLUMNS
+from paritygate.gates.evidence import Sums
+from paritygate.gates.findings import bad_limit
+from paritygate.gates.measures import Rule
+from paritygate.gates.reasons import between, many, percent, some
+from paritygate.gates.spec import GateSpec
+
+#: How many failing output rules are named.
+RULES_NAMED = 3
+_INVALID = "invalid.candidate."
+
+
+class RateReasons:
+    """Phrases about one gate and the counts of one judgement."""
+
+    def __init__(self, spec: GateSpec, sums: Sums) -> None:
+        self._spec, self._sums, self._columns = spec, sums, COLUMNS[spec.measure]
+        self._relative = spec.rule is Rule.MAXIMUM_REGRESSION_PERCENT
+
+    def limit(self) -> str:
+        """``at most 1 %``."""
+        if self._relative:
+            return f"at most {self._spec.limit:g} % more than the baseline"
+        return f"at most {percent(bad_limit(self._spec))}"
+
+    def stage(self) -> str:
+        """``3 of 800 requests failed (0.38 %, between 0.1 % and 1.2 %)``."""
+        columns = self._columns
+        bad, total = self._sums.in_stage(columns.bad), self._sums.in_stage(columns.total)
+        rate = f" ({percent(bad / total)}, surely {between(*interval.rate(bad, total))})" if total else ""
+        return f"{some(bad, total, columns.noun)} {columns.verb}{rate}{self._beside()}"
+
+    def whole(self) -> str:
+        """The same since the rollout began, without the interval."""
+        columns = self._columns
+        bad, total = self._sums.in_whole(columns.bad), self._sums.in_whole(columns.total)
+        rate = f" ({percent(bad / total)})" if total else ""
+        return f"{some(bad, total, columns.noun)} {columns.verb}{rate}{self._beside()}"
+
+    def live(self) -> str:
+        """``3 of 5 answers that users saw failed``."""
+        columns, sums = self._columns, self._sums
+        bad, total = columns.live or (columns.bad, columns.total)
+        return f"{some(sums.in_whole(bad), sums.in_whole(total), 'answer')} that users saw {columns.verb}"
+
+    def share(self) -> str:
+        """``9 of 11 live errors came from the 5 % of traffic that the candidate answered``."""
+        rows = self._sums.evidence.live_batches
+        candidate, baseline = (int(rows[:, i].sum()) for i in (2, 3)) if rows is not None else (0, 0)
+        live = self._sums.in_whole("live_candidate")
+        part = live / max(live + self._sums.in_whole("live_baseline"), 1)
+        errors = f"{candidate:,} of {many(candidate + baseline, 'live error')}"
+        return f"{errors} came from the {percent(part)} of traffic that the candidate answered"
+
+    def segment(self, segment: int) -> str:
+        """``31 of 120 requests failed in carrier_tier=regional & origin=JFK, where 1 of the baseline's did``."""
+        columns, table = self._columns, self._sums.segments
+        bad, total = (int(table.count(name)[segment]) for name in (columns.bad, columns.total))
+        where = f"{some(bad, total, columns.noun)} {columns.verb} in {table.name(segment)}"
+        if columns.baseline is None:
+            return where
+        return f"{where}, where {int(table.count(columns.baseline[0])[segment]):,} of the baseline's did"
+
+    def both_sick(self) -> str:
+        """Both arms above the limit."""
+        columns, sums = self._columns, self._sums
+        bad, total = columns.baseline or (columns.bad, columns.total)
+        base, base_total = sums.in_whole(bad), sums.in_whole(total)
+        ours = some(sums.in_whole(columns.bad), sums.in_whole(columns.total), columns.noun)
+        rate = percent(base / base_total) if base_total else "none"
+        both = f"{ours} {columns.verb}, and so did {base:,} of the baseline's ({rate})"
+        return f"{both}: above the limit of {percent(bad_limit(self._spec))} in both arms"
+
+    def rules(self) -> str:
+        """``: confidence.range in 41 of 2,012 outputs``; nothing for other measures."""
+        if self._spec.measure != "schema_validation_pass_rate":
+            return ""
+        totals = self._sums.evidence.whole.totals
+        broken = [(key.removeprefix(_INVALID), count) for key, count in totals.items() if key.startswith(_INVALID)]
+        first = sorted(broken, key=lambda item: (-item[1], item[0]))[:RULES_NAMED]
+        if not first:
+            return ""
+        outputs = self._sums.in_whole(self._columns.total)
+        named = f"{first[0][0]} in {some(first[0][1], outputs, 'output')}"
+        return f": {named}" + "".join(f", {rule} in {count:,}" for rule, count in first[1:])
+
+    def _beside(self) -> str:
+        if not self._relative or self._columns.baseline is None:
+            return ""
+        return f", {self._sums.in_whole(self._columns.baseline[0]):,} of the baseline's"

@@ -1,0 +1,226 @@
+"""Rates: gates on the share of requests, outputs or labels that went wrong.
+
+Law: a fail needs E_bad of the whole rollout: the mean of the tests "all requests", "answers that users saw"
+and "share of the live errors", then the weighted mean with every segment's own test. A pass needs E_ok of
+the stage. An absolute limit broken while the baseline is just as sick is the environment's doing: it holds.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from paritygate.comparators.evidence import interval
+from paritygate.comparators.evidence.bernoulli import bernoulli
+from paritygate.comparators.evidence.mixture import log_mixture, more_needed, uniform
+from paritygate.comparators.evidence.paired import paired, paired_ratio
+from paritygate.comparators.evidence.share import share
+from paritygate.gates.columns import COLUMNS, Columns
+from paritygate.gates.evidence import Alphas, Sums, floored, reached
+from paritygate.gates.findings import SegmentFinding, bad_limit, describe, gate_log_e, outstanding, worst
+from paritygate.gates.measures import Rule
+from paritygate.gates.rate_reasons import RateReasons
+from paritygate.gates.reasons import about, number
+from paritygate.gates.spec import GateSpec
+from paritygate.gates.verdict import Verdict, VerdictKind
+
+F64 = npt.NDArray[np.float64]
+Numbers = dict[str, float | int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class RateJudgement:
+    """A verdict and the segments that stand out, best explanation first."""
+
+    verdict: Verdict
+    findings: tuple[SegmentFinding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One gate and the counts before it."""
+
+    spec: GateSpec
+    sums: Sums
+    alphas: Alphas
+    columns: Columns
+    reasons: RateReasons
+    numbers: Numbers
+    tests: dict[str, float]
+    segments: F64
+
+    @property
+    def relative(self) -> bool:
+        return self.spec.rule is Rule.MAXIMUM_REGRESSION_PERCENT
+
+    def say(self, kind: VerdictKind, code: str, reason: str, segment: str = "all", **more: float | None) -> Verdict:
+        return Verdict(
+            gate=self.spec.name,
+            kind=kind,
+            reason=reason,
+            reason_code=code,
+            required=self.spec.required,
+            segment=segment,
+            numbers=self.numbers | more,
+        )
+
+    def wait(self, code: str, reason: str, segment: str = "all", **more: float | None) -> Verdict:
+        return self.say(VerdictKind.INCONCLUSIVE, code, reason, segment, **more)
+
+
+def assess_rate(spec: GateSpec, sums: Sums, alphas: Alphas, minimum_segment_share: float) -> RateJudgement:
+    """Judge a gate on a rate."""
+    columns = COLUMNS[spec.measure]
+    tests, segments = _tests(spec, sums, columns), gate_log_e(spec, sums)
+    overall = float(log_mixture(uniform(len(tests)), np.array(list(tests.values()))))
+    log_e_bad = sums.segments.with_all(overall, segments)
+    numbers = _numbers(spec, sums, columns) | {
+        "log_e_bad": number(log_e_bad),
+        "log_e_segments": number(sums.segments.alone(segments)),
+        **{f"log_e_{name}": number(value) for name, value in tests.items()},
+    }
+    case = _Case(spec, sums, alphas, columns, RateReasons(spec, sums), numbers, tests, segments)
+    if not sums.in_whole(columns.total):
+        return RateJudgement(case.wait("no_data", f"no {columns.noun} has been measured yet"))
+    found = outstanding(sums, segments, alphas.rollback, minimum_segment_share)
+    if reached(log_e_bad, alphas.rollback):
+        return _failed(case, found)
+    return _flagged(case, found) if found else RateJudgement(_stage_verdict(case))
+
+
+def _tests(spec: GateSpec, sums: Sums, columns: Columns) -> dict[str, float]:
+    """log E of each test of "all requests"; how many there are never depends on the data."""
+    least = spec.minimum_bad_events
+    if spec.rule is Rule.MAXIMUM_REGRESSION_PERCENT and columns.paired is not None:
+        bad, (worse, better) = sums.since(columns.bad), (sums.since(name) for name in columns.paired)
+        log_e = paired_ratio(1.0 + spec.limit / 100.0, "above").log_e(worse, better, bad - worse)
+        return {"overall": sums.over_starts(floored(log_e, bad, least))}
+
+    def absolute(bad_name: str, total_name: str) -> float:
+        bad, total = sums.since(bad_name), sums.since(total_name)
+        log_e = bernoulli(bad_limit(spec), "above").log_e(bad, total)
+        return sums.over_starts(floored(log_e, bad, least))
+
+    tests = {"overall": absolute(columns.bad, columns.total)}
+    if columns.live is not None:
+        tests["live"] = absolute(*columns.live)
+    if spec.measure == "error_rate":
+        batches = sums.evidence.live_batches
+        rows = np.empty((0, 4), np.int64) if batches is None else batches
+        tests["share"] = float(floored(np.asarray(share().log_e(rows)), np.asarray(rows[:, 2].sum()), least))
+    return tests
+
+
+def _failed(case: _Case, found: list[int]) -> RateJudgement:
+    """E_bad has spoken: the candidate's fault, or everybody's."""
+    if _environment(case):
+        return RateJudgement(case.wait("environment", case.reasons.both_sick()))
+    table = case.sums.segments
+    named = worst(case.spec.measure, case.sums)
+    place = "all" if named is None else table.name(named)
+    findings = describe(case.spec.measure, case.sums, case.segments, found if named is None else [named, *found])
+    return RateJudgement(case.say(VerdictKind.FAIL, "breached", _breach(case, named), place), findings)
+
+
+def _environment(case: _Case) -> bool:
+    """Whether only absolute tests speak, while the baseline is above the limit itself.
+
+    Then the candidate needs to be proven worse than the baseline: in an incident of both arms, evidence that
+    merely leans would lean to "worse" sooner or later.
+    """
+    columns, sums = case.columns, case.sums
+    if case.relative or columns.baseline is None or columns.paired is None:
+        return False
+    relative = case.tests.get("share", -math.inf) - math.log(len(case.tests))
+    if reached(sums.segments.with_all(relative, case.segments), case.alphas.rollback):
+        return False
+    bad, total = (sums.in_whole(name) for name in columns.baseline)
+    worse, better = (sums.in_whole(name) for name in columns.paired)
+    worse_than_baseline = reached(float(paired(0.0, "above").log_e(worse, better, total)), case.alphas.rollback)
+    return total > 0 and bad / total > bad_limit(case.spec) and not worse_than_baseline
+
+
+def _breach(case: _Case, named: int | None) -> str:
+    """Why it failed, in the words of the test that says most."""
+    tests, reasons = case.tests, case.reasons
+    strongest = max(tests, key=lambda name: tests[name])
+    weighed = tests[strongest] - math.log(2.0 * len(tests))
+    if case.sums.segments.alone(case.segments) > weighed:
+        shown = int(np.argmax(case.segments)) if named is None else named
+        return f"{reasons.segment(shown)}; in all {reasons.whole()}{reasons.rules()}"
+    tail = f"{reasons.rules()}" + ("" if named is None else f"; worst: {reasons.segment(named)}")
+    if strongest == "live":
+        return f"{reasons.live()}, {reasons.limit()} may; in all {reasons.whole()}{tail}"
+    if strongest == "share":
+        return f"{reasons.share()}; in all {reasons.whole()}{tail}"
+    return f"{reasons.whole()}, {reasons.limit()} may{tail}"
+
+
+def _flagged(case: _Case, found: list[int]) -> RateJudgement:
+    """No fail, but a segment that must not be there at a promotion."""
+    explains = worst(case.spec.measure, case.sums)
+    shown = found[0] if explains is None else explains
+    reason = f"a segment stands out: {case.reasons.segment(shown)}; in all {case.reasons.whole()}"
+    place = "all" if explains is None else case.sums.segments.name(explains)
+    findings = describe(case.spec.measure, case.sums, case.segments, [shown, *found])
+    return RateJudgement(case.wait("segment_flagged", reason, place), findings)
+
+
+def _stage_verdict(case: _Case) -> Verdict:
+    """What the stage proves when nothing speaks for a fail."""
+    columns, reasons = case.columns, case.reasons
+    total = case.sums.in_stage(columns.total)
+    if not total:
+        stage = case.sums.evidence.stage_name
+        return case.wait("no_data", f"no {columns.noun} has been measured in stage {stage} yet")
+    log_e_ok, needed = _proof(case)
+    shown = number(log_e_ok)
+    short = max(case.spec.minimum_samples - total, 0)
+    if reached(log_e_ok, case.alphas.promote) and not short:
+        if case.tests.get("live", 0.0) < math.log(1.0 / case.alphas.rollback) / 2.0:
+            reason = f"{reasons.stage()}: proven {reasons.limit()}"
+            return case.say(VerdictKind.PASS, "proven", reason, log_e_ok=shown)
+        reason = f"{reasons.stage()}, but {reasons.live()}: waits for more of them"
+        return case.wait("more_data", reason, log_e_ok=shown)
+    if needed is None:
+        return case.wait(
+            "more_data", f"{reasons.stage()}: at this rate {reasons.limit()} cannot be proven", log_e_ok=shown
+        )
+    amount = max(needed, short)
+    reason = f"{reasons.stage()}; {about(amount)} are needed to prove {reasons.limit()}"
+    return case.wait("more_data", reason, log_e_ok=shown, more_needed=amount)
+
+
+def _proof(case: _Case) -> tuple[float, int | None]:
+    """log E_ok of the stage, and about how many more observations would prove it."""
+    columns, sums, spec = case.columns, case.sums, case.spec
+    bad, total = sums.in_stage(columns.bad), sums.in_stage(columns.total)
+    if case.relative and columns.paired is not None:
+        worse, better = (sums.in_stage(name) for name in columns.paired)
+        test = paired_ratio(1.0 + spec.limit / 100.0, "below")
+        log_e, wealth = test.log_e(worse, better, bad - worse), test.wealth(worse, better, bad - worse)
+    else:
+        absolute = bernoulli(bad_limit(spec), "below")
+        log_e, wealth = absolute.log_e(bad, total), absolute.wealth(bad, total)
+    return float(log_e), more_needed(wealth, total, float(log_e), math.log(1.0 / case.alphas.promote))
+
+
+def _numbers(spec: GateSpec, sums: Sums, columns: Columns) -> Numbers:
+    """Value with its bounds in the stage, and all counts behind it."""
+    bad, total = sums.in_stage(columns.bad), sums.in_stage(columns.total)
+    bounds: tuple[float | None, float | None, float | None] = (None, None, None)
+    if total:
+        low, high = interval.rate(bad, total)
+        bounds = bad / total, low, high
+        if spec.rule is Rule.MINIMUM:
+            bounds = 1.0 - bad / total, 1.0 - high, 1.0 - low
+    value, low_, high_ = (number(v) for v in bounds)
+    numbers: Numbers = {"value": value, "limit": spec.limit, "low": low_, "high": high_, "bad": bad, "total": total}
+    shown = {"whole_bad": columns.bad, "whole_total": columns.total}
+    for prefix, names in (("whole_baseline", columns.baseline), ("live", columns.live)):
+        if names is not None:
+            shown |= {f"{prefix}_bad": names[0], f"{prefix}_total": names[1]}
+    return numbers | {key: sums.in_whole(name) for key, name in shown.items()}

@@ -1,0 +1,57 @@
+"""Reasons: numbers as people read them, and as machines store them.
+
+Law: a reason is one sentence with the counts it rests on; a stored number is finite and rounded, or None.
+"""
+
+from __future__ import annotations
+
+import math
+
+
+def percent(ratio: float) -> str:
+    """A ratio in percent with two significant digits beyond the point's needs: ``0.38 %``, ``12 %``, ``100 %``."""
+    value = ratio * 100.0
+    if value in (0.0, 100.0):
+        return f"{value:.0f} %"
+    digits = max(0, 1 - math.floor(math.log10(abs(value)))) if abs(value) < 99.5 else 1
+    text = f"{value:.{min(digits, 6)}f}"
+    return f"{text.rstrip('0').rstrip('.') if '.' in text else text} %"
+
+
+def between(low: float, high: float) -> str:
+    """An interval of ratios: ``0.1 % to 1.2 %``."""
+    return f"{percent(low)} to {percent(high)}"
+
+
+def many(count: int, noun: str) -> str:
+    """A count with its noun: ``1 request``, ``2,031 requests``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def some(bad: int, total: int, noun: str) -> str:
+    """``47 of 2,031 requests``."""
+    return f"{bad:,} of {many(total, noun)}"
+
+
+def about(count: int | None) -> str:
+    """How much is still needed: two significant digits are all that an estimate has."""
+    if count is None:
+        return "more"
+    if count >= 100:
+        unit = 10 ** (len(str(count)) - 2)
+        count = -(-count // unit) * unit
+    return f"about {count:,} more"
+
+
+def milliseconds(value: float) -> str:
+    """``0.42 ms``, ``43.1 ms``, ``1,240 ms``."""
+    if value < 10.0:
+        return f"{value:.2f} ms"
+    return f"{value:.1f} ms" if value < 1000.0 else f"{value:,.0f} ms"
+
+
+def number(value: float | None) -> float | None:
+    """A float for a record: six decimals, None where it is not finite."""
+    if value is None or not math.isfinite(value):
+        return None
+    return round(value, 6) + 0.0

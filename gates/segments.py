@@ -1,0 +1,148 @@
+"""Segments: counts of every single dimension, pair and triple of dimensions, and which of them is worst.
+
+Law: weights are fixed shares (1/2 for all requests, 1/4 for single dimensions, 1/8 for pairs, 1/8 for
+triples, uniform inside), so the weighted mean of e-values condemns at the declared error rate, however many
+segments there are. Naming the worst one is description, made after the verdict.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import combinations
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from paritygate.comparators.evidence.mixture import log_mixture
+from paritygate.comparators.tally import COUNT_NAMES, INDEX, Counts, Tally
+
+F64 = npt.NDArray[np.float64]
+I64 = npt.NDArray[np.int64]
+
+#: Deepest combination of dimensions.
+DEPTH: Final = 3
+#: Log weight of all requests together, and of the families of one, two and three dimensions.
+ALL_LOG_WEIGHT: Final = math.log(1 / 2)
+FAMILY_LOG_WEIGHTS: Final = (math.log(1 / 4), math.log(1 / 8), math.log(1 / 8))
+#: Log-likelihood that one more dimension must gain before a name gets longer. About exp(-4) of what chance
+#: offers passes it.
+DIMENSION_PRICE: Final = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Lattice:
+    """Which cell belongs to which segment. ``order`` lists cells segment by segment from ``first`` on."""
+
+    order: I64
+    first: I64
+    depth: I64
+    names: tuple[tuple[tuple[int, ...], int], ...]  # dimensions and a cell that shows their values
+    log_weights: F64
+
+
+@lru_cache(maxsize=8)
+def lattice(cells: tuple[tuple[str, ...], ...]) -> Lattice:
+    """Segments of sorted cells. A dimension with one value only is left out: it says nothing."""
+    columns = [np.unique([c[d] for c in cells], return_inverse=True) for d in range(len(cells[0]) if cells else 0)]
+    varied = [d for d, (found, _) in enumerate(columns) if len(found) > 1]
+    order: list[I64] = []
+    first: list[I64] = []
+    depths: list[I64] = []
+    names: list[tuple[tuple[int, ...], int]] = []
+    weights: list[F64] = []
+    for depth in range(1, DEPTH + 1):
+        begin = len(names)
+        for dimensions in combinations(varied, depth):
+            code = np.zeros(len(cells), np.int64)
+            for d in dimensions:
+                code = code * len(columns[d][0]) + columns[d][1]
+            sorted_cells = np.argsort(code, kind="stable")
+            starts = np.flatnonzero(np.diff(code[sorted_cells], prepend=-1))
+            first.append(starts + len(order) * len(cells))
+            order.append(sorted_cells)
+            names.extend((dimensions, int(sorted_cells[start])) for start in starts)
+        count = len(names) - begin
+        depths.append(np.full(count, depth))
+        # A family's size is rounded up to a power of two: its weights do not change with every new value.
+        size = 1 << max(count - 1, 0).bit_length()
+        weights.append(np.full(count, FAMILY_LOG_WEIGHTS[depth - 1] - math.log(size)))
+    return Lattice(_joined(order), _joined(first), _joined(depths), tuple(names), np.concatenate(weights))
+
+
+def _joined(parts: Sequence[I64]) -> I64:
+    return np.concatenate(parts).astype(np.int64) if parts else np.empty(0, np.int64)
+
+
+class SegmentTable:
+    """Counts per segment of one tally, ``[segments, COUNT_NAMES]``."""
+
+    def __init__(self, tally: Tally) -> None:
+        cells = tuple(sorted(tally.cells))
+        self._dimensions, self._cells = tally.dimensions, cells
+        self._lattice = lattice(cells)
+        by_cell = np.array([tally.cells[c] for c in cells], np.int64).reshape(-1, len(COUNT_NAMES))
+        self.total: Counts = by_cell.sum(axis=0)
+        if len(self._lattice.first):
+            self.counts: Counts = np.add.reduceat(by_cell[self._lattice.order], self._lattice.first, axis=0)
+        else:
+            self.counts = np.empty((0, len(COUNT_NAMES)), np.int64)
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    def count(self, name: str) -> Counts:
+        """One count of every segment."""
+        column: Counts = self.counts[:, INDEX[name]]
+        return column
+
+    def name(self, segment: int) -> str:
+        """``dimension=value & dimension=value``, dimensions in alphabetical order."""
+        dimensions, cell = self._lattice.names[segment]
+        parts = sorted((self._dimensions[d], self._cells[cell][d]) for d in dimensions)
+        return " & ".join(f"{dimension}={value}" for dimension, value in parts)
+
+    def with_all(self, log_e_all: float, log_e: F64) -> float:
+        """log E of the weighted mean of "all requests" and every segment."""
+        return float(log_mixture(np.append(self._lattice.log_weights, ALL_LOG_WEIGHT), np.append(log_e, log_e_all)))
+
+    def alone(self, log_e: F64) -> float:
+        """log of the segments' part of :meth:`with_all`."""
+        return float(log_mixture(self._lattice.log_weights, log_e)) if len(log_e) else -math.inf
+
+    def scores(self, bad: str, total: str) -> F64:
+        """How well each segment alone explains the bad events, in nats above "equally bad everywhere".
+
+        Gain in log-likelihood of one rate inside and another outside over one rate for all, less
+        ``DIMENSION_PRICE`` per dimension; -inf where the inside is not the worse part.
+        """
+        inside_bad, inside = self.count(bad).astype(np.float64), self.count(total).astype(np.float64)
+        all_bad, every = float(self.total[INDEX[bad]]), float(self.total[INDEX[total]])
+        gain = _fit(inside_bad, inside) + _fit(all_bad - inside_bad, every - inside) - _fit(all_bad, every)
+        worse = inside_bad * every > all_bad * inside
+        return np.where(worse, gain - DIMENSION_PRICE * self._lattice.depth, -np.inf)
+
+    def worst(self, bad: str, total: str) -> int | None:
+        """The segment that best explains the bad events; None where none does better than chance would.
+
+        Ties go to fewer dimensions, then to the order of declaration and value.
+        """
+        scores = self.scores(bad, total)
+        if not len(scores):
+            return None
+        best = int(np.argmax(np.round(scores, 6)))
+        return best if scores[best] > 0.0 else None
+
+
+def _fit(bad: F64 | float, total: F64 | float) -> F64:
+    """Log-likelihood of a binomial at its own rate, without the constant."""
+    good = np.asarray(total) - bad
+    fit: F64 = _n_log_n(np.asarray(bad)) + _n_log_n(good) - _n_log_n(np.asarray(total))
+    return fit
+
+
+def _n_log_n(count: F64) -> F64:
+    return np.where(count > 0.0, count * np.log(np.maximum(count, 1e-300)), 0.0)

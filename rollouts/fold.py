@@ -1,0 +1,257 @@
+"""Fold: the decider's state, folded over ``rollouts.v1`` and ``windows.v1``.
+
+Law: the decisions depend on the two logs and on how they were interleaved, and on nothing else: no clock, no
+random source, no order of a set. Replaying the same records gives the same bytes. Each decision carries the
+interleaving (``windows_next``, ``commands_next``), so that :mod:`~paritygate.rollouts.replay` can repeat it.
+
+Time is event time. ``at_ms`` of a decision is the newest watermark of its rollout; before the first report
+there is none, and the start command's ``issued_at_ms`` stands in: it is shown, and nothing is computed from
+it. One record causes one decision at most.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from paritygate.gates.assess import Evidence, assess_gates
+from paritygate.rollouts.judge import Facts, Ruling, judge
+from paritygate.rollouts.ledger import Ledger
+from paritygate.rollouts.plan import RolloutPlan
+from paritygate.rollouts.record import Position, record
+from paritygate.rollouts.state import (
+    OPERATOR_ROLLBACK,
+    PAUSED,
+    RESUMED,
+    STARTED,
+    STILL_PAUSED,
+    ChainError,
+    RolloutState,
+    RolloutStatus,
+)
+from paritygate.schemas.command import Command, CommandKind
+from paritygate.schemas.decision import Action, GateDecision
+from paritygate.schemas.errors import PlanError
+from paritygate.schemas.report import WindowReport
+
+#: A hold whose reason stays the same is repeated after this much event time, as a sign of life.
+HOLD_EVERY_MS: Final = 10_000
+
+
+class Fold:
+    """All rollouts of one cluster.
+
+    ``windows_next`` / ``commands_next``: the next offsets to be applied; earlier ones are no-ops, so a
+    redelivery is harmless. ``rejected``: refused commands as (offset, reason), until taken.
+    ``ignored``: reports that changed nothing, by why (``unknown`` rollout, ``old``, ``stale``, ``foreign``).
+    """
+
+    def __init__(self, *, retain: int = 64, hold_every_ms: int = HOLD_EVERY_MS) -> None:
+        self.windows_next = 0
+        self.commands_next = 0
+        self.rejected: list[tuple[int, str]] = []
+        self.ignored: Counter[str] = Counter()
+        self._retain = retain
+        self._hold_every_ms = hold_every_ms
+        self._plans: dict[str, RolloutPlan] = {}
+        self._states: dict[str, RolloutState] = {}
+        self._ledgers: dict[str, Ledger] = {}
+
+    def states(self) -> Mapping[str, RolloutState]:
+        """Where each rollout stands, by id, in the order in which they started."""
+        return MappingProxyType(self._states)
+
+    def evidence(self, rollout_id: str) -> Evidence | None:
+        """What the gates judge at present; None for a rollout that is unknown or over."""
+        ledger = self._ledgers.get(rollout_id)
+        return ledger.evidence(self._states[rollout_id].stage) if ledger else None
+
+    def take_rejected(self) -> list[tuple[int, str]]:
+        """The commands refused since the last call, as (offset, reason)."""
+        taken, self.rejected = self.rejected, []
+        return taken
+
+    def apply_command(self, offset: int, command: Command) -> list[GateDecision]:
+        """Apply the command at ``offset``; its decision, or nothing when it was refused."""
+        return self._committed(self.draft_command(offset, command))
+
+    def apply_report(self, offset: int, report: WindowReport) -> list[GateDecision]:
+        """Apply the report at ``offset``; the decision that it caused, if one."""
+        return self._committed(self.draft_report(offset, report))
+
+    def skip_command(self, offset: int) -> None:
+        """The record at ``offset`` is no command: pass over it."""
+        self.commands_next = max(self.commands_next, offset + 1)
+
+    def skip_report(self, offset: int) -> None:
+        """The record at ``offset`` is no report: pass over it."""
+        self.windows_next = max(self.windows_next, offset + 1)
+
+    def draft_command(self, offset: int, command: Command) -> GateDecision | None:
+        """Like :meth:`apply_command`, but the decision counts only once :meth:`commit` is called with it."""
+        if offset < self.commands_next:
+            return None
+        self.skip_command(offset)
+        if command.kind is CommandKind.START:
+            refusal = self._refuse_start(command)
+        else:
+            refusal = self._refuse(command)
+        if refusal:
+            self.rejected.append((offset, f"{command.kind} {command.rollout_id}: {refusal}"))
+            return None
+        if command.kind is CommandKind.START:
+            return self._draft_start(command, self._plans[command.rollout_id])
+        state = self._states[command.rollout_id]
+        ledger = self._ledgers[command.rollout_id]
+        at_ms = state.at_ms if ledger.at_ms is None else ledger.at_ms
+        ruling = _obeyed(command, state)
+        return record(state.plan, state, ruling, ledger, self._position(), at_ms=at_ms)
+
+    def draft_report(self, offset: int, report: WindowReport) -> GateDecision | None:
+        """Like :meth:`apply_report`, but the decision counts only once :meth:`commit` is called with it."""
+        if offset < self.windows_next:
+            return None
+        self.skip_report(offset)
+        ledger = self._ledgers.get(report.rollout_id)
+        if ledger is None:
+            self.ignored["unknown"] += 1
+            return None
+        before = ledger.ignored.copy()
+        taken = ledger.take(report)
+        self.ignored.update(ledger.ignored - before)
+        if taken is None or not (taken.closed or taken.harm):
+            return None
+        return self._draft_ruling(self._states[report.rollout_id], ledger)
+
+    def commit(self, decision: GateDecision) -> None:
+        """Make ``decision`` the newest one of its rollout.
+
+        :raises ChainError: it does not continue the rollout's chain, or no plan of that rollout is known.
+        """
+        rollout = decision.rollout_id
+        state = self._states.get(rollout)
+        if state is None:
+            if rollout not in self._plans:
+                raise ChainError(f"rollout {rollout}: no start command with a usable plan is known")
+            state = RolloutState.started(self._plans[rollout], decision)
+            self._supersede(state.plan.service)
+            self._ledgers[rollout] = Ledger(state.plan.segments, state.plan.join.window_ms, retain=self._retain)
+        else:
+            state = state.apply(decision)
+        self._states[rollout] = state
+        if state.status is RolloutStatus.ROLLED_BACK:
+            self._ledgers.pop(rollout, None)
+        elif decision.action is Action.PROMOTE and rollout in self._ledgers:
+            self._ledgers[rollout].enter_stage(decision.at_ms)
+
+    def abandon(self, rollout_id: str) -> None:
+        """Take no more evidence for a rollout, whose further decisions are known from the audit log."""
+        self._ledgers.pop(rollout_id, None)
+
+    def _committed(self, draft: GateDecision | None) -> list[GateDecision]:
+        if draft is None:
+            return []
+        self.commit(draft)
+        return [draft]
+
+    def _position(self) -> Position:
+        return Position(windows_next=self.windows_next, commands_next=self.commands_next)
+
+    def _refuse_start(self, command: Command) -> str:
+        """Why a start is refused; empty when it is not."""
+        if command.rollout_id in self._states:
+            return "this rollout id was used before; every rollout needs a new one"
+        if command.plan is None:
+            return "the command carries no plan"
+        try:
+            plan = RolloutPlan.from_plain(command.plan)
+        except PlanError as e:
+            return f"the plan cannot be used: {e}"
+        if plan.rollout != command.rollout_id:
+            return f"the plan is that of rollout {plan.rollout}"
+        for other in self._states.values():
+            if other.active and other.plan.service == plan.service:
+                return f"rollout {other.plan.rollout} of service {plan.service} is still {other.status}"
+        self._plans[command.rollout_id] = plan
+        return ""
+
+    def _refuse(self, command: Command) -> str:
+        """Why any other command is refused; empty when it is not."""
+        state = self._states.get(command.rollout_id)
+        if state is None:
+            return "no such rollout"
+        if state.status is RolloutStatus.ROLLED_BACK:
+            return "it is rolled back, which is final"
+        if command.rollout_id not in self._ledgers:
+            return "a later rollout of its service has taken its place"
+        if command.kind is CommandKind.PAUSE and state.status is not RolloutStatus.RUNNING:
+            return f"it is {state.status}"
+        if command.kind is CommandKind.RESUME and state.status is not RolloutStatus.PAUSED:
+            return f"it is {state.status}, not paused"
+        return ""
+
+    def _draft_start(self, command: Command, plan: RolloutPlan) -> GateDecision:
+        empty = Ledger(plan.segments, plan.join.window_ms)
+        reason = f"started by {command.actor}: shadow first, no user sees the candidate"
+        ruling = Ruling(Action.HOLD, plan.ladder.first, STARTED, _with(reason, command.reason))
+        return record(plan, None, ruling, empty, self._position(), at_ms=command.issued_at_ms)
+
+    def _draft_ruling(self, state: RolloutState, ledger: Ledger) -> GateDecision | None:
+        plan = state.plan
+        assessment = assess_gates(
+            plan.gates,
+            ledger.evidence(state.stage),
+            alpha_rollback=plan.alpha_rollback,
+            alpha_promote=plan.alpha_promote,
+            minimum_segment_share=plan.minimum_segment_share,
+        )
+        ruling = judge(plan, state, assessment, facts_of(ledger))
+        at_ms = state.at_ms if ledger.at_ms is None else ledger.at_ms
+        if ruling.action is Action.HOLD and not self._worth_saying(state, ruling, at_ms):
+            return None
+        return record(plan, state, ruling, ledger, self._position(), at_ms=at_ms, assessment=assessment)
+
+    def _worth_saying(self, state: RolloutState, ruling: Ruling, at_ms: int) -> bool:
+        said = STILL_PAUSED if state.reason_code == PAUSED else state.reason_code
+        if ruling.reason_code != said:
+            return True
+        return state.active and at_ms - state.at_ms >= self._hold_every_ms
+
+    def _supersede(self, service: str) -> None:
+        """A new rollout of a service starts from what serves now: the promoted one before it is over."""
+        for rollout, state in self._states.items():
+            if state.plan.service == service:
+                self._ledgers.pop(rollout, None)
+
+
+def facts_of(ledger: Ledger) -> Facts:
+    """What the evidence says beside the gates' measures."""
+    at_ms = ledger.at_ms or 0
+    first = at_ms if ledger.first_start_ms is None else ledger.first_start_ms
+    candidate = first if ledger.candidate_until_ms is None else ledger.candidate_until_ms
+    baseline = first if ledger.baseline_until_ms is None else ledger.baseline_until_ms
+    return Facts(
+        in_stage_ms=at_ms - (first if ledger.stage_from_ms is None else ledger.stage_from_ms),
+        stage_pairs=ledger.stage.count("pairs"),
+        candidate_answered=ledger.candidate_until_ms is not None,
+        candidate_silent_ms=max(0, baseline - candidate),
+        baseline_silent_ms=max(0, candidate - baseline),
+        no_data_ms=max(0, at_ms - max(candidate, baseline)),
+    )
+
+
+def _obeyed(command: Command, state: RolloutState) -> Ruling:
+    """The ruling that an accepted command is."""
+    said = {
+        CommandKind.PAUSE: (Action.HOLD, state.stage, PAUSED, "paused"),
+        CommandKind.RESUME: (Action.HOLD, state.stage, RESUMED, "resumed"),
+        CommandKind.ROLLBACK: (Action.ROLLBACK, state.plan.ladder.first, OPERATOR_ROLLBACK, "rolled back"),
+    }
+    action, stage, code, verb = said[command.kind]
+    return Ruling(action, stage, code, _with(f"{verb} by {command.actor}", command.reason))
+
+
+def _with(text: str, reason: str) -> str:
+    return f"{text}: {reason}" if reason else text

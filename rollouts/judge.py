@@ -1,0 +1,217 @@
+"""judge(): the one place that decides where a rollout goes next. Pure: the same arguments, the same ruling.
+
+Law: promotion needs proof of every required gate and every floor; a fail rolls back at once, without a floor,
+paused or not; whatever is unknown holds. Rules, the first that fits applies:
+
+====  ====================================================  ========  ======================
+rule  when                                                  action    reason code
+====  ====================================================  ========  ======================
+ 1    already rolled back                                   hold      ``absorbed``
+ 2    shadow, and the candidate has never answered          hold      ``candidate_silent``
+ 3    a verdict, or the segments together, say fail         rollback  ``gate_failed``
+ 4    candidate silent for ``candidate_silent_seconds``     rollback  ``candidate_silent``
+      while users get its answers and the baseline answers
+ 5    paused                                                hold      ``still_paused``
+ 6    already at 100 %                                      hold      ``promoted``
+ 7    a required gate could not be measured                 hold      ``gate_error``
+ 8    no requests for ``no_data_seconds``                   hold      ``no_data``
+ 9    one arm silent for 5 s                                hold      ``candidate_silent`` or
+                                                                      ``baseline_silent``
+10    the baseline is sick too                              hold      ``environment``
+11    all required gates pass, floors met                   promote   ``proven``
+12    ``maximum_seconds`` over and ``on_timeout: rollback`` rollback  ``timeout``
+13    ``maximum_seconds`` over                              hold      ``timeout``
+14    a required gate is not proven: too many requests      hold      ``incomplete``
+      were shed or lost; a segment stands out; it needs               ``segment_flagged``
+      more evidence                                                   ``more_evidence``
+15    ``minimum_pairs`` not met                             hold      ``floor_pairs``
+16    ``minimum_seconds`` not met                           hold      ``floor_time``
+====  ====================================================  ========  ======================
+
+Rule 2 stands before rule 3 because a candidate that has not come up yet has shown nothing and reaches no
+user; its missing answers count from its first answer on. Floors bind promotion only. "Gates" are all
+verdicts of the assessment, the checks that always run (join completeness, segment parity) included.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from paritygate.gates.assess import Assessment
+from paritygate.gates.verdict import Verdict, VerdictKind
+from paritygate.rollouts.ladder import Stage
+from paritygate.rollouts.plan import RolloutPlan
+from paritygate.rollouts.state import STILL_PAUSED, RolloutState, RolloutStatus
+from paritygate.schemas.decision import Action
+
+ENVIRONMENT: Final = "environment"
+#: Why a gate is not proven, where that is more than a matter of time; the most telling first.
+TELLING: Final = ("incomplete", "segment_flagged")
+#: An arm that has not answered for less is not called silent: at low traffic such gaps are normal.
+SILENT_MS: Final = 5_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What judge() must know beside the verdicts. All times are event time in ms.
+
+    ``in_stage_ms``: time in the stage. ``stage_pairs``: paired requests of the stage.
+    ``candidate_answered``: it has answered at least once since the rollout began. ``candidate_silent_ms``:
+    how long the baseline has answered while the candidate did not, 0 when it does; ``baseline_silent_ms``:
+    the reverse. ``no_data_ms``: how long no arm has answered.
+    """
+
+    in_stage_ms: int
+    stage_pairs: int
+    candidate_answered: bool
+    candidate_silent_ms: int = 0
+    baseline_silent_ms: int = 0
+    no_data_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """Where to go: ``stage`` is the one in force afterwards. ``reason`` is for people, ``reason_code`` stays."""
+
+    action: Action
+    stage: Stage
+    reason_code: str
+    reason: str
+
+
+def judge(plan: RolloutPlan, state: RolloutState, assessment: Assessment, facts: Facts) -> Ruling:
+    """Rule on one rollout; the table of rules stands at the top of this module."""
+    if state.status is RolloutStatus.ROLLED_BACK:
+        return _hold(state, "absorbed", "rolled back; a new candidate needs a new rollout id")
+    return (
+        _against(plan, state, assessment, facts)
+        or _standing(state)
+        or _unknown(plan, state, assessment, facts)
+        or _upward(plan, state, assessment, facts)
+    )
+
+
+def _against(plan: RolloutPlan, state: RolloutState, assessment: Assessment, facts: Facts) -> Ruling | None:
+    """Rules 2 to 4: what speaks against the candidate."""
+    live = state.stage.weight > 0
+    if not live and not facts.candidate_answered:
+        return _hold(state, "candidate_silent", "waits for the candidate's first answer; no user is exposed")
+    failed = [v for v in assessment.verdicts if v.required and v.kind is VerdictKind.FAIL]
+    if failed or assessment.overall is VerdictKind.FAIL:
+        return Ruling(Action.ROLLBACK, plan.ladder.first, "gate_failed", _failure(failed, assessment))
+    if live and facts.candidate_silent_ms >= plan.candidate_silent_seconds * 1000:
+        silence = f"the candidate has not answered for {_seconds(facts.candidate_silent_ms)} while the baseline has"
+        return Ruling(Action.ROLLBACK, plan.ladder.first, "candidate_silent", silence)
+    return None
+
+
+def _standing(state: RolloutState) -> Ruling | None:
+    """Rules 5 and 6: nothing is to be won."""
+    if state.status is RolloutStatus.PAUSED:
+        return _hold(state, STILL_PAUSED, "paused by an operator; a fail still rolls back")
+    if state.status is RolloutStatus.PROMOTED:
+        return _hold(state, "promoted", "the candidate has all of the traffic; a fail still rolls back")
+    return None
+
+
+def _unknown(plan: RolloutPlan, state: RolloutState, assessment: Assessment, facts: Facts) -> Ruling | None:
+    """Rules 7 to 10: what is unknown is neither good nor bad."""
+    required = [v for v in assessment.verdicts if v.required]
+    broken = [v for v in required if v.kind is VerdictKind.ERROR]
+    if broken:
+        return _hold(state, "gate_error", f"cannot measure {_names(broken)}: {broken[0].reason}")
+    if facts.no_data_ms >= plan.no_data_seconds * 1000:
+        return _hold(state, "no_data", f"no request of either arm for {_seconds(facts.no_data_ms)}")
+    if facts.candidate_silent_ms >= SILENT_MS:
+        what = f"the candidate has been silent for {_seconds(facts.candidate_silent_ms)}"
+        limit = f"rolls back at {plan.candidate_silent_seconds} s" if state.stage.weight else "no user is exposed"
+        return _hold(state, "candidate_silent", f"{what}; {limit}")
+    if facts.baseline_silent_ms >= SILENT_MS:
+        what = f"the baseline has been silent for {_seconds(facts.baseline_silent_ms)}"
+        return _hold(state, "baseline_silent", f"{what}: there is nothing to compare with")
+    sick = [v for v in required if v.reason_code == ENVIRONMENT]
+    if sick:
+        return _hold(state, ENVIRONMENT, f"both arms are sick ({sick[0].gate}): {sick[0].reason}")
+    return None
+
+
+def _upward(plan: RolloutPlan, state: RolloutState, assessment: Assessment, facts: Facts) -> Ruling:
+    """Rules 11 to 16: proof and floors."""
+    stage, above = state.stage, plan.ladder.next(state.stage)
+    waits = _waits(stage, assessment, facts)
+    if not waits and above is not None:
+        live = f"{above.weight} % of live traffic" if above.weight < 100 else "all of the live traffic"
+        gates = sum(v.required for v in assessment.verdicts)
+        proof = f"{_many(gates, 'required gate')} proven on {_many(facts.stage_pairs, 'pair')}"
+        return Ruling(Action.PROMOTE, above, "proven", f"{proof}: the candidate gets {live}")
+    code, reason = waits[0] if waits else ("promoted", "there is no stage above")
+    if stage.maximum_ms is not None and facts.in_stage_ms >= stage.maximum_ms:
+        over = f"no proof within {_seconds(stage.maximum_ms)} in stage {stage.name}: {reason}"
+        if plan.on_timeout == "rollback":
+            return Ruling(Action.ROLLBACK, plan.ladder.first, "timeout", over)
+        return _hold(state, "timeout", f"{over}; {plan.owner} must decide")
+    return _hold(state, code, reason)
+
+
+def _waits(stage: Stage, assessment: Assessment, facts: Facts) -> Sequence[tuple[str, str]]:
+    """What a promotion still waits for, the most telling first; empty when nothing is missing."""
+    waits: list[tuple[str, str]] = []
+    required = [v for v in assessment.verdicts if v.required]
+    open_gates = [v for v in required if v.kind is not VerdictKind.PASS]
+    if open_gates:
+        waits.append(_open(open_gates))
+    elif not required or assessment.overall is not VerdictKind.PASS:
+        where = f" in {assessment.worst_segment}" if assessment.worst_segment else ""
+        waits.append(("more_evidence", f"not yet proven{where}"))
+    missing = stage.minimum_pairs - facts.stage_pairs
+    if missing > 0:
+        waits.append(("floor_pairs", f"needs {_many(missing, 'more pair')} (at least {stage.minimum_pairs:,})"))
+    left_ms = stage.minimum_ms - facts.in_stage_ms
+    if left_ms > 0:
+        waits.append(("floor_time", f"stays {_seconds(left_ms)} longer in stage {stage.name}"))
+    return waits
+
+
+def _open(open_gates: Sequence[Verdict]) -> tuple[str, str]:
+    """Reason code and the gate to speak of: a telling one, else the one that waits longest."""
+
+    def wait(verdict: Verdict) -> tuple[int, float]:
+        telling = TELLING.index(verdict.reason_code) if verdict.reason_code in TELLING else len(TELLING)
+        needed = verdict.numbers.get("more_needed")
+        # A gate that cannot say how much it needs (no review yet) waits longer than any that can.
+        return telling, -math.inf if needed is None else -needed
+
+    first = min(open_gates, key=wait)
+    others = f" (and {_many(len(open_gates) - 1, 'other gate')})" if len(open_gates) > 1 else ""
+    code = first.reason_code if first.reason_code in TELLING else "more_evidence"
+    return code, f"{first.gate}{others}: {first.reason}"
+
+
+def _failure(failed: Sequence[Verdict], assessment: Assessment) -> str:
+    """Gate, segment and numbers of the failure."""
+    if not failed:
+        return f"the segments together fail, worst {assessment.worst_segment or 'unknown'}"
+    first = failed[0]
+    segment = first.segment if first.segment != "all" else assessment.worst_segment
+    where = f" in {segment}" if segment and segment != "all" else ""
+    others = f" (also {_names(failed[1:])})" if len(failed) > 1 else ""
+    return f"{first.gate}{where}: {first.reason}{others}"
+
+
+def _hold(state: RolloutState, code: str, reason: str) -> Ruling:
+    return Ruling(Action.HOLD, state.stage, code, reason)
+
+
+def _names(verdicts: Sequence[Verdict]) -> str:
+    return ", ".join(dict.fromkeys(v.gate for v in verdicts))
+
+
+def _many(count: int, word: str) -> str:
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
+def _seconds(ms: int) -> str:
+    return f"{-(-ms // 1000):,} s"

@@ -1,0 +1,205 @@
+"""Ledger: what the window reports of one rollout add up to.
+
+Law: the content depends on the set of newest reports, not on how often or in which order older ones came. A
+report replaces the one of the same (partition, window) with a lower (generation, revision): its old tally is
+taken out, its new one added. Memory is bounded: reports are kept, for replacing, only of the newest windows;
+panes are 24 at most, live batches 4096; both coarsen by merging neighbours, which adds whole tallies and
+loses no count.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from paritygate.comparators.buckets import BUCKET_COUNTS
+from paritygate.comparators.tally import INDEX, Tally
+from paritygate.gates.assess import Evidence
+from paritygate.rollouts.ladder import Stage
+from paritygate.schemas.decision import SourceOffsets
+from paritygate.schemas.report import WindowReport
+
+#: Most panes of the start-mixture; more are merged in pairs.
+MAX_PANES: Final = 24
+#: Most rows of live batches; more are merged in pairs.
+MAX_LIVE_BATCHES: Final = 4096
+#: A partition that lags keeps its windows replaceable, up to this many times ``retain`` windows.
+LAG_FACTOR: Final = 16
+
+_LIVE = [INDEX[n] for n in ("live_candidate", "live_baseline", "live_candidate_errors", "live_baseline_errors")]
+_HARM = [INDEX[n] for n in ("candidate_errors", "candidate_invalid")]
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What one report changed.
+
+    ``closed``: event time has passed the end of a window in every partition. ``harm``: it brought failures,
+    invalid outputs or memory exhaustion of the candidate that were not known before.
+    """
+
+    closed: bool
+    harm: bool
+
+
+class Ledger:
+    """Evidence of one rollout.
+
+    ``window_ms``: width of its windows. ``dimensions``: of its cells. ``retain``: how many of the newest
+    window starts stay replaceable after every partition has passed them. ``ignored`` counts what was not
+    taken: ``old`` (a revision that is known or replaced), ``stale`` (a window that is no longer
+    replaceable), ``foreign`` (other dimensions or bucket families than the plan's).
+    """
+
+    def __init__(self, dimensions: tuple[str, ...], window_ms: int, *, retain: int = 64) -> None:
+        self.whole = Tally(dimensions)
+        self.stage = Tally(dimensions)
+        self.ignored: Counter[str] = Counter()
+        self.first_start_ms: int | None = None
+        self.candidate_until_ms: int | None = None
+        self.baseline_until_ms: int | None = None
+        self.at_ms: int | None = None
+        self.stage_from_ms: int | None = None
+        self._window_ms = window_ms
+        self._retain = retain
+        self._kept: dict[int, dict[int, WindowReport]] = {}
+        self._edge_ms: int | None = None
+        self._watermarks: dict[int, int] = {}
+        self._partitions = 1
+        self._pane_ms = window_ms
+        self._panes: dict[int, Tally] = {}
+        self._live: dict[int, npt.NDArray[np.int64]] = {}
+        self._settled_live: list[npt.NDArray[np.int64]] = []
+        self._sources: dict[tuple[str, int], tuple[int, int]] = {}
+
+    @property
+    def frontier_ms(self) -> int | None:
+        """Event time that every partition has reached; None until each has reported."""
+        return min(self._watermarks.values()) if len(self._watermarks) >= self._partitions else None
+
+    def take(self, report: WindowReport) -> Taken | None:
+        """Take one report in; None when it changes nothing (the reason is counted in ``ignored``)."""
+        start = report.window_start_ms
+        if self._edge_ms is not None and start < self._edge_ms:
+            return self._ignore("stale")
+        known = self._kept.get(start, {}).get(report.partition)
+        if known is not None and _version(report) <= _version(known):
+            return self._ignore("old")
+        if report.dimensions != self.whole.dimensions or any(_foreign(h.name) for h in report.histograms):
+            return self._ignore("foreign")
+        change = Tally.from_report(report, BUCKET_COUNTS)
+        if known is not None:
+            change.add(Tally.from_report(known, BUCKET_COUNTS), sign=-1)
+        self._kept.setdefault(start, {})[report.partition] = report
+        self._add(start, change)
+        self._note_silence(report.window_end_ms, change)
+        for s in report.sources:
+            first, following = self._sources.get((s.topic, s.partition), (s.first, s.next))
+            self._sources[s.topic, s.partition] = (min(first, s.first), max(following, s.next))
+        closed = self._advance(report)
+        self._retire()
+        harm = bool((change.overall()[_HARM] > 0).any()) or change.totals.get("ooms.candidate", 0) > 0
+        return Taken(closed, harm)
+
+    def enter_stage(self, at_ms: int) -> None:
+        """A new stage begins: its evidence is that of the windows that start at ``at_ms`` or later."""
+        self.stage_from_ms = at_ms
+        self.stage = Tally(self.whole.dimensions)
+        for start, reports in self._kept.items():
+            if start >= at_ms:
+                for report in reports.values():
+                    self.stage.add(Tally.from_report(report, BUCKET_COUNTS))
+
+    def evidence(self, stage: Stage) -> Evidence:
+        """What the gates judge."""
+        rows = [*self._settled_live, *(self._live[s] for s in sorted(self._live))]
+        rows = [r for r in rows if r[2] or r[3]]
+        return Evidence(
+            whole=self.whole,
+            stage=self.stage,
+            panes=tuple(self._panes[p] for p in sorted(self._panes)),
+            live_batches=np.array(rows, np.int64).reshape(-1, 4),
+            stage_name=stage.name,
+            weight=stage.weight,
+        )
+
+    def digest(self) -> str:
+        """SHA-256 in hex of the canonical JSON of the tallies: the evidence a decision rests on."""
+        parts = {"whole": self.whole.to_parts(), "stage": self.stage.to_parts()}
+        return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+    def sources(self) -> tuple[SourceOffsets, ...]:
+        """Offsets ``[first, next)`` of every source partition that are in the evidence."""
+        return tuple(
+            SourceOffsets(topic=topic, partition=partition, first=first, next=following)
+            for (topic, partition), (first, following) in sorted(self._sources.items())
+        )
+
+    def _ignore(self, why: str) -> Taken | None:
+        self.ignored[why] += 1
+        return None
+
+    def _add(self, start: int, change: Tally) -> None:
+        self.first_start_ms = start if self.first_start_ms is None else min(self.first_start_ms, start)
+        self.whole.add(change)
+        if self.stage_from_ms is None or start >= self.stage_from_ms:
+            self.stage.add(change)
+        self._panes.setdefault(start // self._pane_ms, Tally(self.whole.dimensions)).add(change)
+        # Panes are aligned to the epoch, so halving their number gives the same panes in any order.
+        while len(self._panes) > MAX_PANES:
+            self._pane_ms *= 2
+            halves, self._panes = self._panes, {}
+            for pane in sorted(halves):
+                self._panes.setdefault(pane // 2, Tally(self.whole.dimensions)).add(halves[pane])
+        self._live[start] = self._live.get(start, np.zeros(4, np.int64)) + change.overall()[_LIVE]
+
+    def _note_silence(self, end_ms: int, change: Tally) -> None:
+        pairs = change.count("pairs")
+        if pairs > 0 or change.count("missing_baseline") > 0:
+            self.candidate_until_ms = max(end_ms, self.candidate_until_ms or 0)
+        if pairs > 0 or change.count("missing_candidate") > 0:
+            self.baseline_until_ms = max(end_ms, self.baseline_until_ms or 0)
+
+    def _advance(self, report: WindowReport) -> bool:
+        """Move event time on; True when it has passed the end of a window everywhere."""
+        before = self.frontier_ms
+        self._partitions = report.partitions
+        self._watermarks[report.partition] = max(
+            report.watermark_ms, self._watermarks.get(report.partition, report.watermark_ms)
+        )
+        self.at_ms = max(self._watermarks.values())
+        after = self.frontier_ms
+        if after is None:
+            return False
+        return before is None or after // self._window_ms > before // self._window_ms
+
+    def _retire(self) -> None:
+        """Windows that every partition has passed for long can no longer be replaced."""
+        while len(self._kept) > self._retain:
+            oldest = min(self._kept)
+            frontier = self.frontier_ms
+            passed = frontier is not None and oldest + self._window_ms <= frontier
+            if not passed and len(self._kept) <= self._retain * LAG_FACTOR:
+                return
+            del self._kept[oldest]
+            self._edge_ms = oldest + 1
+            row = self._live.pop(oldest)
+            if row[2] or row[3]:
+                self._settled_live.append(row)
+        if len(self._settled_live) > MAX_LIVE_BATCHES:
+            rows = self._settled_live
+            self._settled_live = [sum(rows[i : i + 2], np.zeros(4, np.int64)) for i in range(0, len(rows), 2)]
+
+
+def _version(report: WindowReport) -> tuple[int, int]:
+    return report.generation, report.revision
+
+
+def _foreign(histogram: str) -> bool:
+    return histogram.partition(".")[0] not in BUCKET_COUNTS

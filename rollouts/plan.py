@@ -1,0 +1,251 @@
+"""RolloutPlan: one candidate's climb as it was written down before it began.
+
+Law: a plan is complete or refused. It names an owner and a rollback condition, holds at least one required
+gate, starts in the shadow, and meets live users at least once below 100 %. Its digest is the digest of the
+plain data with every default filled in: two files that mean the same have the same digest, and a decision
+that carries it cannot be read under another plan.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated, Any, Final, Literal, Self
+
+import orjson
+from pydantic import Field, ValidationError, WithJsonSchema, field_validator
+
+from paritygate.comparators.settings import JoinSettings
+from paritygate.gates.spec import KEYS, GateError, GateSpec, parse_gates
+from paritygate.rollouts.complaint import complain, did_you_mean, gate_problem, problem
+from paritygate.rollouts.ladder import Ladder, Stage
+from paritygate.rollouts.sections import (
+    DEFAULT_STAGES,
+    SHADOW,
+    DiffSection,
+    Id,
+    JoinSection,
+    Names,
+    OutputSection,
+    Section,
+    StageSection,
+    VersionSection,
+)
+from paritygate.rollouts.yaml_source import YamlSource, dotted, read_yaml
+from paritygate.schemas.errors import PlanError
+
+GATES_KEY: Final = "promotion_gates"
+
+#: For editors; what each rule and option may be is said by ``gates.spec`` when the file is read.
+_GATES_SCHEMA: Final[dict[str, Any]] = {
+    "type": "object",
+    "minProperties": 1,
+    "additionalProperties": {
+        "type": "object",
+        "properties": {key: {} for key in KEYS},
+        "additionalProperties": False,
+    },
+}
+
+
+class RolloutPlan(Section):
+    """The content of a ``rollout.yaml``.
+
+    ``alpha_rollback``: chance, for each gate, that it rolls back a candidate within its limit; over the whole
+    rollout and all looks. ``alpha_promote``: chance, for each gate and stage, that it calls a candidate
+    beyond its limit proven. ``minimum_segment_share``: segments with at least this ratio of the requests
+    stop a promotion by their own evidence alone, smaller ones only when they stand out among all.
+    """
+
+    rollout: Id = Field(description="the id of this rollout, never used again")
+    service: Id = Field(description="the service whose traffic is shifted")
+    baseline: VersionSection = Field(description="the version that serves now")
+    candidate: VersionSection = Field(description="the version that is to serve")
+    owner: str = Field(min_length=1, max_length=256, description="who answers for this rollout")
+    rollback_condition: str = Field(
+        min_length=10, max_length=2000, description="in words, when this rollout is to be taken back"
+    )
+    impact: Literal["low", "normal", "high"] = "normal"
+    stages: Annotated[tuple[StageSection, ...], Field(strict=False, max_length=8)] = DEFAULT_STAGES
+    promotion_gates: Annotated[dict[str, Any], WithJsonSchema(_GATES_SCHEMA)] = Field(
+        description="what the candidate must prove: gate name to rule"
+    )
+    segments: Annotated[Names, Field(max_length=8)] = ()
+    join: JoinSection = JoinSection()
+    output: OutputSection = OutputSection()
+    diff: DiffSection = DiffSection()
+    alpha_rollback: float = Field(default=0.05, gt=0, le=0.2)
+    alpha_promote: float = Field(default=0.05, gt=0, le=0.2)
+    minimum_segment_share: float = Field(default=0.05, ge=0, le=1)
+    on_timeout: Literal["hold", "rollback"] = "hold"
+    no_data_seconds: int = Field(default=600, ge=1, le=86_400)
+    candidate_silent_seconds: int = Field(default=60, ge=1, le=86_400)
+
+    @field_validator("stages")
+    @classmethod
+    def _a_ladder(cls, stages: tuple[StageSection, ...]) -> tuple[StageSection, ...]:
+        # Not min_length: pydantic would report it in place of the error of an entry.
+        if len(stages) < 3:
+            raise problem((), "needs at least shadow, one stage of live traffic below 100 %, and 100 %")
+        if stages[0].weight != 0 or stages[0].name != SHADOW:
+            raise problem((0,), "the first stage must be shadow with weight 0: proof comes before users")
+        for i in range(1, len(stages)):
+            below, here = stages[i - 1], stages[i]
+            if here.weight <= below.weight:
+                raise problem(
+                    (i, "weight"), f"must be greater than {below.weight}, the weight of the stage before it"
+                )
+            if here.name in {s.name for s in stages[:i]}:
+                raise problem((i, "name"), f'the name "{here.name}" stands twice')
+        if stages[-1].weight != 100:
+            raise problem((len(stages) - 1, "weight"), "the last stage must have weight 100")
+        return stages
+
+    @field_validator("segments")
+    @classmethod
+    def _each_once(cls, segments: tuple[str, ...]) -> tuple[str, ...]:
+        for i, name in enumerate(segments):
+            if name in segments[:i]:
+                raise problem((i,), f'"{name}" stands twice')
+        return segments
+
+    @field_validator("promotion_gates")
+    @classmethod
+    def _gates_hold(cls, gates: dict[str, Any]) -> dict[str, Any]:
+        try:
+            specs = parse_gates(gates)
+        except GateError as e:
+            raise problem(e.path, gate_problem(e.what)) from None
+        if not any(g.required for g in specs):
+            raise problem((), "no required gate: a rollout without one could never be rolled back")
+        return {g.name: _plain_gate(g) for g in specs}
+
+    @classmethod
+    def from_yaml(cls, text: str, *, file: str = "<plan>") -> Self:
+        """Read a ``rollout.yaml``.
+
+        :raises PlanError: it cannot be used; the text is ``file:line:column path: what, did you mean …``.
+        """
+        return cls._checked(read_yaml(text, file=file))
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any], *, file: str = "<plan>") -> Self:
+        """Read plain data, as a ``start`` command carries it.
+
+        :raises PlanError: it cannot be used.
+        """
+        return cls._checked(YamlSource(file, dict(plain), {}, {}))
+
+    @classmethod
+    def _checked(cls, source: YamlSource) -> Self:
+        if not isinstance(source.plain, dict):
+            raise PlanError("a rollout plan is a mapping", file=source.file, line=1, column=1)
+        try:
+            return cls.model_validate(source.plain)
+        except ValidationError as e:
+            raise complain(e, cls, source) from None
+
+    def to_plain(self) -> dict[str, Any]:
+        """Plain JSON data with every default filled in; :meth:`from_plain` reads it back to an equal plan."""
+        return self.model_dump(mode="json")
+
+    def digest(self) -> str:
+        """SHA-256 in hex of the canonical JSON of :meth:`to_plain`; a decision's ``policy_digest``."""
+        return self.plan_digest
+
+    @cached_property
+    def plan_digest(self) -> str:
+        """What :meth:`digest` returns; every decision is checked against it, so it is computed once."""
+        return hashlib.sha256(orjson.dumps(self.to_plain(), option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+    @cached_property
+    def gates(self) -> tuple[GateSpec, ...]:
+        """The gates, in the order of the file."""
+        return parse_gates(self.promotion_gates)
+
+    @cached_property
+    def ladder(self) -> Ladder:
+        """The stages as rungs."""
+        return Ladder(
+            tuple(
+                Stage(
+                    name=s.name,
+                    weight=s.weight,
+                    minimum_ms=s.minimum_seconds * 1000,
+                    minimum_pairs=s.minimum_pairs,
+                    maximum_ms=None if s.maximum_seconds is None else s.maximum_seconds * 1000,
+                )
+                for s in self.stages
+            )
+        )
+
+    def stage(self, name: str) -> Stage:
+        """The stage of that name.
+
+        :raises KeyError: the ladder has none.
+        """
+        return self.ladder.stage(name)
+
+    def join_settings(self) -> JoinSettings:
+        """What the join needs to know of this plan."""
+        shifts = dict.fromkeys(shift for gate in self.gates for shift in gate.latency_shifts())
+        return JoinSettings(
+            rollout_id=self.rollout,
+            dimensions=self.segments,
+            latency_shifts=tuple(shifts),
+            output_rules=self.output.rules(),
+            diff_rules=self.diff.rules(),
+            **self.join.model_dump(),
+        )
+
+
+def parse_gate_file(text: str, *, file: str = "<gates>") -> tuple[GateSpec, ...]:
+    """Gates of a file that holds nothing but ``promotion_gates:``, for checking gates before there is a plan.
+
+    :raises PlanError: another key, no gates, or a gate that cannot be used.
+    """
+    source = read_yaml(text, file=file)
+    plain = source.plain if isinstance(source.plain, dict) else {}
+    for key in plain:
+        if key != GATES_KEY:
+            line, column = source.place_of_key((key,))
+            what = "unknown key" + did_you_mean(key, [GATES_KEY])
+            raise PlanError(what, file=file, line=line, column=column, path=key)
+    if not isinstance(plain.get(GATES_KEY), dict):
+        line, column = source.place_of_value((GATES_KEY,))
+        raise PlanError("must be a mapping of gates", file=file, line=line, column=column, path=GATES_KEY)
+    try:
+        return parse_gates(plain[GATES_KEY])
+    except GateError as e:
+        path = (GATES_KEY, *e.path)
+        line, column = (source.place_of_key if "unknown" in e.what else source.place_of_value)(path)
+        raise PlanError(gate_problem(e.what), file=file, line=line, column=column, path=dotted(path)) from None
+
+
+def _plain_gate(gate: GateSpec) -> dict[str, Any]:
+    """A gate with its defaults written out; ``parse_gates`` reads it back to an equal one."""
+    options = {
+        "max_rate_to_exclude_per_hour": gate.max_rate_to_exclude_per_hour,
+        "segment_maximum": gate.segment_maximum,
+        "alpha_rollback": gate.alpha_rollback,
+        "alpha_promote": gate.alpha_promote,
+    }
+    return {
+        "measure": gate.measure,
+        gate.rule.value: gate.limit,
+        "advisory": not gate.required,
+        "minimum_bad_events": gate.minimum_bad_events,
+        "minimum_samples": gate.minimum_samples,
+        **{key: value for key, value in options.items() if value is not None},
+    }
+
+
+def plan_json_schema() -> dict[str, Any]:
+    """JSON Schema of ``rollout.yaml``, for editors; committed as ``docs/reference/rollout.schema.json``."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$comment": "made from rollouts/plan.py",
+        **RolloutPlan.model_json_schema(),
+        "title": "paritygate rollout plan",
+    }

@@ -1,0 +1,294 @@
+"""Fetched record batches of a prediction topic to one EventBatch, and what is poison.
+
+Law: columnar and record-by-record decoding give the same answer for every input, poison and reasons
+included; a record that cannot be read costs itself and nothing else. Whole batches of one known schema
+version take the columnar way (``layouts``, ``arrow_events``); what that cannot take goes record by record
+through the codec, which also words every reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from paritygate.schemas.arrow_events import defaults, event_batch, sound_rows
+from paritygate.schemas.codec import ConfluentIds, decode
+from paritygate.schemas.columns import I64, EventBatch
+from paritygate.schemas.concatenation import concat
+from paritygate.schemas.dead_letter import Poison
+from paritygate.schemas.errors import DecodeError, InvalidRecordError, PoisonError
+from paritygate.schemas.layouts import SAFE_MS, Layout, LayoutError, Rows
+from paritygate.schemas.prediction import PredictionEvent
+from paritygate.schemas.record_batches import Record, RecordBatch, read_record, records, split
+from paritygate.schemas.registry import REGISTRY, SINGLE_OBJECT, Registry
+
+#: Most bytes of batch bodies that one columnar call gets; it bounds the memory of a call.
+MAX_RUN_BYTES = 32 << 20
+
+_Body = bytes | memoryview
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decoded:
+    """What a fetch held: ``batch`` and ``poison``, each in offset order.
+
+    ``next_offset``: where to fetch next. ``records``: events plus poison, at or after the start offset.
+    ``needed_bytes``: see :class:`~paritygate.schemas.record_batches.BatchSplit`.
+    """
+
+    batch: EventBatch
+    poison: list[Poison]
+    next_offset: int
+    records: int
+    needed_bytes: int = 0
+
+
+def decode_batches(
+    topic: str,
+    partition: int,
+    buffer: bytes | memoryview,
+    start_offset: int,
+    *,
+    confluent_ids: ConfluentIds | None = None,
+    registry: Registry = REGISTRY,
+    skip_damaged: bool = False,
+    columnar: bool = True,
+) -> Decoded:
+    """Decode the records of a fetch response of a prediction topic, from ``start_offset`` on.
+
+    The key must be the request id in UTF-8, since the join is keyed by it; another is poison. Control
+    batches hold no events and are passed over.
+
+    :param skip_damaged: put a damaged batch aside as one poison instead of raising, see
+        :func:`~paritygate.schemas.record_batches.split`.
+    :param columnar: false decodes record by record, to the same answer.
+    :raises DecodeError: the first batch is damaged and ``skip_damaged`` is false.
+    """
+    found = split(buffer, start_offset, skip_damaged=skip_damaged)
+    decoder = _Decoder(topic, partition, start_offset, registry, confluent_ids)
+    for batch in found.batches:
+        decoder.add(batch, columnar=columnar)
+    decoder.flush()
+    events = concat(topic, partition, decoder.pieces)
+    decoder.poison.sort(key=lambda p: p.offset)
+    return Decoded(
+        batch=events,
+        poison=decoder.poison,
+        next_offset=found.next_offset,
+        records=len(events) + len(decoder.poison),
+        needed_bytes=found.needed_bytes,
+    )
+
+
+@dataclass(slots=True)
+class _Run:
+    """Consecutive batches of one layout, waiting for their call."""
+
+    layout: Layout
+    batches: list[tuple[RecordBatch, _Body]] = field(default_factory=list)
+    size_bytes: int = 0
+
+
+class _Decoder:
+    """Takes batches in offset order; fills ``pieces`` and ``poison``."""
+
+    def __init__(
+        self, topic: str, partition: int, start_offset: int, registry: Registry, ids: ConfluentIds | None
+    ) -> None:
+        self.topic, self.partition, self.start_offset = topic, partition, start_offset
+        self.registry, self.ids = registry, ids
+        self.layouts = _layouts(registry)
+        self.pieces: list[EventBatch] = []
+        self.poison: list[Poison] = []
+        self._run: _Run | None = None
+        self._events: list[tuple[int, int, PredictionEvent]] = []
+
+    def add(self, batch: RecordBatch, *, columnar: bool) -> None:
+        """Take the next batch."""
+        if batch.damage:
+            self._put_aside(batch, batch.base_offset, batch.payload, DecodeError(f"record batch {batch.damage}"))
+            return
+        if batch.is_control:
+            return
+        try:
+            body = batch.body()
+        except DecodeError as e:
+            self._put_aside(batch, max(batch.base_offset, self.start_offset), batch.payload, e)
+            return
+        layout = self._layout(batch, body) if columnar else None
+        if layout is None:
+            self._finish_run()
+            self._read_each(batch, bytes(body))
+            return
+        if self._run is None or self._run.layout is not layout or self._run.size_bytes > MAX_RUN_BYTES:
+            self.flush()
+            self._run = _Run(layout)
+        self._run.batches.append((batch, body))
+        self._run.size_bytes += len(body)
+
+    def flush(self) -> None:
+        """Finish what is waiting."""
+        self._finish_run()
+        self._finish_events()
+
+    def _layout(self, batch: RecordBatch, body: _Body) -> Layout | None:
+        """The layout of a batch judging by its first record, ``None`` where it must go record by record."""
+        if not batch.count or not -SAFE_MS <= batch.base_timestamp_ms <= SAFE_MS:
+            return None
+        try:
+            # The first record may be long, but a copy of the body is cheap next to decoding it.
+            first, _ = read_record(batch, bytes(body), 0)
+        except DecodeError:
+            return None
+        if first.key is None or first.headers or not first.value or not first.value.startswith(SINGLE_OBJECT):
+            return None
+        known = self.layouts.get(int.from_bytes(first.value[2:10], "little"))
+        return known[0] if known else None
+
+    def _finish_run(self) -> None:
+        run, self._run = self._run, None
+        if run is None:
+            return
+        self._finish_events()
+        if self._read_columns(run.layout, run.batches):
+            return
+        for batch, body in run.batches:
+            if len(run.batches) == 1 or not self._read_columns(run.layout, [(batch, body)]):
+                self._read_each(batch, bytes(body))
+
+    def _finish_events(self) -> None:
+        if self._events:
+            self.pieces.append(EventBatch.of(self.topic, self.partition, self._events))
+            self._events = []
+
+    def _read_columns(self, layout: Layout, batches: Sequence[tuple[RecordBatch, _Body]]) -> bool:
+        """Decode batches in one call; false, with nothing kept, where that cannot be done."""
+        try:
+            rows = layout.read([(batch.count, body) for batch, body in batches])
+            offset, appended_at_ms = _places(rows, [batch for batch, _ in batches])
+            new = offset >= self.start_offset
+            sound = sound_rows(rows)
+            poison = self._poison_of(rows, batches, np.flatnonzero(new & ~sound))
+            _, filled = self.layouts[layout.schema.fingerprint]
+            kept = new & sound
+            piece = event_batch(
+                self.topic,
+                self.partition,
+                rows,
+                kept=kept,
+                offset=offset,
+                appended_at_ms=appended_at_ms,
+                filled=filled,
+            )
+        except (LayoutError, pa.ArrowException):
+            return False
+        self._finish_events()
+        self.pieces.append(piece)
+        self.poison.extend(poison)
+        return True
+
+    def _poison_of(
+        self, rows: Rows, batches: Sequence[tuple[RecordBatch, _Body]], bad: Iterable[Any]
+    ) -> list[Poison]:
+        """The bad rows as the codec sees them, reason included.
+
+        :raises LayoutError: it finds nothing wrong with one of them.
+        """
+        found: list[Poison] = []
+        copies: dict[int, bytes] = {}
+        for row in bad:
+            place = int(rows.batch[row])
+            batch, body = batches[place]
+            copy = copies.get(place) or copies.setdefault(place, bytes(body))
+            record, _ = read_record(batch, copy, int(rows.start[row]))
+            try:
+                self._event(record)
+            except PoisonError as e:
+                found.append(_poison(record, e))
+            else:
+                raise LayoutError("a row that is sound after all")
+        return found
+
+    def _read_each(self, batch: RecordBatch, body: bytes) -> None:
+        """Decode one batch record by record."""
+        at = batch.base_offset
+        try:
+            for record in records(batch, body):
+                at = record.offset + 1
+                if record.offset < self.start_offset:
+                    continue
+                try:
+                    event = self._event(record)
+                except PoisonError as e:
+                    self.poison.append(_poison(record, e))
+                else:
+                    self._events.append((record.offset, record.timestamp_ms, event))
+        except DecodeError as e:
+            self._put_aside(batch, max(at, self.start_offset), body, e)
+
+    def _event(self, record: Record) -> PredictionEvent:
+        event = decode(PredictionEvent, record.value, registry=self.registry, confluent_ids=self.ids)
+        if record.key is None:
+            raise InvalidRecordError("Kafka key must be the request id, not null")
+        if record.key != event.request_id.encode():
+            raise InvalidRecordError("Kafka key must be the request id in UTF-8")
+        return event
+
+    def _put_aside(self, batch: RecordBatch, offset: int, raw: _Body, error: PoisonError) -> None:
+        self.poison.append(
+            Poison(
+                offset=offset,
+                timestamp_ms=batch.max_timestamp_ms,
+                key=None,
+                value=bytes(raw),
+                headers=(),
+                kind=error.kind,
+                reason=str(error),
+            )
+        )
+
+
+def _poison(record: Record, error: PoisonError) -> Poison:
+    return Poison(
+        offset=record.offset,
+        timestamp_ms=record.timestamp_ms,
+        key=record.key,
+        value=record.value,
+        headers=record.headers,
+        kind=error.kind,
+        reason=str(error),
+    )
+
+
+def _places(rows: Rows, batches: Sequence[RecordBatch]) -> tuple[I64, I64]:
+    """Offset and timestamp of every row.
+
+    :raises LayoutError: offsets that do not rise within their batch's bounds.
+    """
+    base = np.array([b.base_offset for b in batches], np.int64)
+    last = np.array([b.last_offset for b in batches], np.int64)
+    offset = base[rows.batch] + rows.offset_delta
+    if (rows.offset_delta < 0).any() or (offset > last[rows.batch]).any() or (np.diff(offset) <= 0).any():
+        raise LayoutError("offsets out of order")
+    base_ms = np.array([b.base_timestamp_ms for b in batches], np.int64)
+    max_ms = np.array([b.max_timestamp_ms for b in batches], np.int64)
+    by_broker = np.array([b.is_log_append_time for b in batches], np.bool_)[rows.batch]
+    return offset, np.where(by_broker, max_ms[rows.batch], base_ms[rows.batch] + rows.delta_ms)
+
+
+@lru_cache(maxsize=16)
+def _layouts(registry: Registry) -> dict[int, tuple[Layout, dict[str, Any]]]:
+    """Layout and filled-in defaults by fingerprint, for every version that needs no schema resolution."""
+    reader = registry.newest("PredictionEvent")
+    found: dict[int, tuple[Layout, dict[str, Any]]] = {}
+    for schema in registry.versions("PredictionEvent"):
+        layout = Layout.of(schema)
+        filled = None if layout is None else defaults(layout, reader)
+        if layout is not None and filled is not None:
+            found[schema.fingerprint] = (layout, filled)
+    return found

@@ -1,0 +1,55 @@
+"""Event batches of one partition one after the other.
+
+Law: the result equals the batch that ``EventBatch.of`` builds of all the events, codes included, when each
+part does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from paritygate.schemas.columns import Codes, EventBatch
+
+
+def concat(topic: str, partition: int, pieces: Sequence[EventBatch]) -> EventBatch:
+    """Batches of one partition one after the other; vocabularies merge in order of first appearance."""
+    if not pieces:
+        return EventBatch.of(topic, partition, [])
+    if len(pieces) == 1:
+        return pieces[0]
+
+    def numbers(name: str) -> Any:
+        return np.concatenate([getattr(p, name) for p in pieces])
+
+    def codes(name: str) -> Codes:
+        return _merge([getattr(p, name) for p in pieces])
+
+    lengths = [len(p) for p in pieces]
+    dimensions = dict.fromkeys(d for p in pieces for d in p.segments)
+    measures = dict.fromkeys(m for p in pieces for m in p.measures)
+    none = [Codes(np.full(n, -1, np.int32), []) for n in lengths]
+    nan = [np.full(n, np.nan) for n in lengths]
+    return EventBatch(
+        topic=topic, partition=partition, offset=numbers("offset"), appended_at_ms=numbers("appended_at_ms"),
+        request_id=[r for p in pieces for r in p.request_id],
+        rollout_id=codes("rollout_id"), arm=numbers("arm"), role=numbers("role"),
+        event_at_ms=numbers("event_at_ms"), latency_ms=numbers("latency_ms"), status=numbers("status"),
+        model_version=codes("model_version"), label=codes("label"), confidence=numbers("confidence"),
+        output=[o for p in pieces for o in p.output],
+        endpoint=codes("endpoint"), instance_id=codes("instance_id"), error_type=codes("error_type"),
+        segments={d: _merge([p.segments.get(d, none[i]) for i, p in enumerate(pieces)]) for d in dimensions},
+        measures={m: np.concatenate([p.measures.get(m, nan[i]) for i, p in enumerate(pieces)]) for m in measures},
+    )  # fmt: skip
+
+
+def _merge(parts: Sequence[Codes]) -> Codes:
+    seen: dict[str, int] = {}
+    index: list[Any] = []
+    for part in parts:
+        # The last place is for -1, the missing value.
+        table = np.array([seen.setdefault(v, len(seen)) for v in part.values] + [-1], np.int32)
+        index.append(table[part.index])
+    return Codes(np.concatenate(index), list(seen))

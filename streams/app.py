@@ -1,0 +1,195 @@
+"""Wire the Faust app: membership, assignment, the snapshot Table, agents, timers. The only place that wires.
+
+Faust decides who owns which partition and brings the snapshots back. The owner of partition p of
+``platform.v1`` (and of the state Table, which has the same partition count and so the same owner) reads
+partition p of every bulk topic itself, in whole record batches: an agent costs 72 µs an event, which the
+prediction topics cannot pay. The agents below therefore only carry ownership.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+import faust
+
+from paritygate.schemas.client import KafkaSettings
+from paritygate.schemas.errors import BrokerUnavailableError
+from paritygate.schemas.topics import PLATFORM, ROLLOUTS
+from paritygate.streams.control import RolloutRegistry
+from paritygate.streams.decide import Decider
+from paritygate.streams.fetch import ssl_context
+from paritygate.streams.join import JoinKeeper
+from paritygate.streams.metrics import WorkerMetrics
+from paritygate.streams.outbox import Outbox, Outgoing
+from paritygate.streams.settings import WorkerSettings
+
+log = logging.getLogger(__name__)
+
+STATE_TABLE = "join-state"
+#: Snapshots are compressed; this is far above what the bounds of the join allow.
+MAX_SNAPSHOT_BYTES = 8 << 20
+
+
+def wall_clock_ms() -> int:
+    """UTC epoch milliseconds. The pure rooms get time as an argument; this is where it comes from."""
+    return time.time_ns() // 1_000_000
+
+
+class TableStore:
+    """Snapshots in a Faust Table, one record per partition and parity of the generation.
+
+    Two generations never share a key, so a late write of the owner before cannot replace the newest snapshot.
+    """
+
+    def __init__(self, table: Any, outbox: Outbox) -> None:
+        self._table = table
+        self._outbox = outbox
+
+    def newest(self, partition: int) -> tuple[int, bytes] | None:
+        """Generation and snapshot of the newest owner that saved one."""
+        found = [self._table.data.get(_key(partition, parity)) for parity in (0, 1)]
+        opened = [(int.from_bytes(v[:8], "big"), bytes(v[8:])) for v in found if v]
+        return max(opened, default=None)
+
+    async def save(self, partition: int, generation: int, data: bytes) -> None:
+        """Write to the changelog first, then to memory; returns when the broker has it."""
+        key, value = _key(partition, generation % 2), generation.to_bytes(8, "big") + data
+        topic = self._table.changelog_topic.get_topic_name()
+        await self._outbox.send([Outgoing(topic=topic, partition=partition, key=key, value=value)])
+        self._table.data[key] = value
+
+
+def _key(partition: int, parity: int) -> bytes:
+    return f"p{partition}.{parity}".encode()
+
+
+class Spine:
+    """What one worker runs, and how it follows Faust's assignments."""
+
+    def __init__(self, settings: WorkerSettings, metrics: WorkerMetrics) -> None:
+        kafka = settings.kafka
+        self._settings = settings
+        self._metrics = metrics
+        self.app = _bare_app(settings)
+        raw: dict[str, Any] = {"key_serializer": "raw", "value_serializer": "raw", "internal": True}
+        self._owned = self.app.topic(kafka.topic(PLATFORM.name), partitions=settings.partitions, **raw)
+        self._commands = self.app.topic(kafka.topic(ROLLOUTS.name), partitions=1, **raw)
+        self._table = self.app.Table(
+            STATE_TABLE,
+            default=bytes,
+            partitions=settings.partitions,
+            key_type=bytes,
+            value_type=bytes,
+            extra_topic_configs={"max.message.bytes": MAX_SNAPSHOT_BYTES},
+            on_recover=self._on_recovered,
+        )
+        outbox = Outbox(self.app)
+        self._registry = RolloutRegistry(kafka, retire_after_s=settings.retire_after_s, clock_ms=wall_clock_ms)
+        self._keeper = JoinKeeper(
+            settings,
+            registry=self._registry,
+            outbox=outbox,
+            store=TableStore(self._table, outbox),
+            metrics=metrics,
+            clock_ms=wall_clock_ms,
+        )
+        self._decider = Decider(settings, outbox, metrics)
+        self._reading = False
+        for topic in (self._owned, self._commands):
+            self.app.agent(topic, name=f"own-{topic.get_topic_name()}")(_own)
+        self.app.on_partitions_revoked.connect(self._on_revoked)
+        self.app.on_before_shutdown.connect(self._on_shutdown)
+        self.app.timer(0.5)(self._watch_over)
+
+    async def _on_recovered(self) -> None:
+        if not self._reading:
+            await self._registry.start()
+            self._reading = True
+        assigned = self.app.consumer.assignment()
+        changelog = self._table.changelog_topic.get_topic_name()
+        mine = {tp.partition for tp in assigned if tp.topic == self._owned.get_topic_name()}
+        state = {tp.partition for tp in self.app.assignor.assigned_actives() if tp.topic == changelog}
+        if mine != state:
+            raise RuntimeError(f"partitions {sorted(mine)} and their state {sorted(state)} have different owners")
+        log.warning("owning partitions %s at generation %d", sorted(mine), self.app.consumer_generation_id)
+        await self._keeper.take(sorted(mine), self.app.consumer_generation_id)
+        if any(tp.topic == self._commands.get_topic_name() for tp in assigned):
+            self._decider.start()
+        else:
+            await self._decider.stop()
+        self._metrics.owned(self._keeper.partitions)
+
+    async def _on_revoked(self, *_args: Any, **_kwargs: Any) -> None:
+        await self._decider.stop()
+        await self._keeper.release()
+        self._metrics.owned(())
+
+    async def _on_shutdown(self, *_args: Any, **_kwargs: Any) -> None:
+        await self._decider.stop()
+        await self._keeper.close()
+        if self._reading:
+            await self._registry.stop()
+
+    async def _watch_over(self) -> None:
+        """A dead or stuck task must end the process: a supervisor restarts it, and a restart is exact."""
+        error = self._keeper.failed() or self._decider.failed()
+        silent_s = (wall_clock_ms() - self._keeper.answered_at_ms) / 1000
+        if error is None and self._keeper.partitions and silent_s > self._settings.stuck_after_s:
+            error = BrokerUnavailableError(f"no broker has answered a fetch for {silent_s:.0f} s")
+        if error is not None:
+            log.error("the worker ends: %s: %s", type(error).__name__, error)
+            await self.app.crash(error)
+
+
+async def _own(stream: Any) -> None:
+    """Hold a share of a topic in the group; what it carries is read by the keeper and the decider."""
+    async for _ in stream:
+        pass
+
+
+def _bare_app(settings: WorkerSettings) -> faust.App:
+    kafka = settings.kafka
+    app = faust.App(
+        kafka.topic_prefix + settings.app_id,
+        broker=[f"kafka://{address.strip()}" for address in kafka.bootstrap.split(",")],
+        store="memory://",
+        datadir=str(settings.data_dir),
+        topic_partitions=settings.partitions,
+        topic_replication_factor=settings.replication_factor,
+        topic_disable_leader=True,
+        web_enabled=False,
+        consumer_auto_offset_reset="earliest",
+        broker_session_timeout=settings.session_timeout_s,
+        broker_heartbeat_interval=max(0.5, settings.session_timeout_s / 10),
+        broker_rebalance_timeout=max(10.0, settings.session_timeout_s),
+        stream_wait_empty=False,
+        producer_max_request_size=MAX_SNAPSHOT_BYTES,
+        producer_linger=0.0,
+        worker_redirect_stdouts=False,
+        **_optional(settings),
+        **_security(kafka),
+    )
+    # The setting alone does not keep Faust's web server (0.0.0.0:6066, no authentication) from starting.
+    app.boot_strategy.enable_web = False
+    return app
+
+
+def _optional(settings: WorkerSettings) -> dict[str, Any]:
+    return {"consumer_group_instance_id": settings.instance_id} if settings.instance_id else {}
+
+
+def _security(kafka: KafkaSettings) -> dict[str, Any]:
+    tls = kafka.security_protocol.endswith("SSL")
+    if kafka.security_protocol.startswith("SASL"):
+        return {
+            "broker_credentials": faust.SASLCredentials(
+                username=kafka.sasl_username,
+                password=kafka.sasl_password,
+                mechanism=kafka.sasl_mechanism,
+                # Without a context Faust would speak in the clear, whatever the protocol says.
+                ssl_context=ssl_context(kafka) if tls else None,
+            )
+        }
+    return {"broker_credentials": faust.SSLCredentials(context=ssl_context(kafka))} if tls else {}

@@ -1,0 +1,89 @@
+"""Follow the control topics: which rollouts exist, and which have ended. Every worker needs to know.
+
+Law: a rollout is known from its start command on. Events of an id that no command named are *foreign*; before
+an event is called so, the command topic is read to its end, so that a plan that was written before the event
+is always seen before it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.structs import TopicPartition
+
+from paritygate.rollouts.plan import RolloutPlan
+from paritygate.schemas.client import KafkaSettings
+from paritygate.schemas.command import Command, CommandKind
+from paritygate.schemas.decision import GateDecision
+from paritygate.schemas.errors import ParityGateError
+from paritygate.schemas.topics import AUDIT, ROLLOUTS
+from paritygate.streams.fetch import aiokafka_config
+
+log = logging.getLogger(__name__)
+
+
+class RolloutRegistry:
+    """Plans and endings, read from ``rollouts.v1`` and ``audit.v1`` without a consumer group."""
+
+    def __init__(self, kafka: KafkaSettings, *, retire_after_s: float, clock_ms: Callable[[], int]) -> None:
+        self._commands = TopicPartition(kafka.topic(ROLLOUTS.name), 0)
+        self._decisions = TopicPartition(kafka.topic(AUDIT.name), 0)
+        self._kafka = kafka
+        self._consumer: AIOKafkaConsumer = None
+        self._retire_after_ms = int(retire_after_s * 1000)
+        self._clock_ms = clock_ms
+        self._lock = asyncio.Lock()
+        self.plans: dict[str, RolloutPlan] = {}
+        self.ended_at_ms: dict[str, int] = {}
+
+    async def start(self) -> None:
+        """Read both topics to their ends."""
+        self._consumer = AIOKafkaConsumer(
+            **aiokafka_config(self._kafka),
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=50,
+        )
+        await self._consumer.start()
+        self._consumer.assign([self._commands, self._decisions])
+        await self._consumer.seek_to_beginning()
+        await self.refresh()
+
+    async def stop(self) -> None:
+        """Close the connection."""
+        await self._consumer.stop()
+
+    async def refresh(self) -> None:
+        """Read what was appended since, up to the present ends of the topics."""
+        async with self._lock:
+            ends = await self._consumer.end_offsets([self._commands, self._decisions])
+            while any([await self._consumer.position(tp) < end for tp, end in ends.items()]):
+                for records in (await self._consumer.getmany(timeout_ms=50)).values():
+                    for record in records:
+                        self._take(record.topic, record.offset, record.value)
+
+    def live(self) -> dict[str, RolloutPlan]:
+        """Plans of the rollouts that are still to be joined: running, or ended a short time ago."""
+        horizon = self._clock_ms() - self._retire_after_ms
+        return {r: p for r, p in self.plans.items() if self.ended_at_ms.get(r, horizon + 1) > horizon}
+
+    def _take(self, topic: str, offset: int, value: bytes | None) -> None:
+        try:
+            if topic == self._commands.topic:
+                self._take_command(Command.from_bytes(value or b""))
+            else:
+                self._take_decision(GateDecision.from_bytes(value or b""))
+        except ParityGateError as e:
+            # The decider refuses it too and says so; a bad command must not stop the join of all others.
+            log.warning("%s offset %d is ignored: %s", topic, offset, e)
+
+    def _take_command(self, command: Command) -> None:
+        if command.kind is CommandKind.START and command.rollout_id not in self.plans:
+            self.plans[command.rollout_id] = RolloutPlan.from_plain(command.plan or {})
+
+    def _take_decision(self, decision: GateDecision) -> None:
+        if decision.action == "rollback" or decision.weight == 100:
+            self.ended_at_ms.setdefault(decision.rollout_id, decision.at_ms)

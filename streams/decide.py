@@ -1,0 +1,171 @@
+"""Fold windows and commands into decisions, and write them to the audit and control topics.
+
+Law: the decisions are a function of the two logs. A decider that starts (first start, crash, rebalance) reads
+the audit topic, folds both logs from their beginnings with each command at the place where the audit says it
+was applied, and must arrive at the recorded bytes; only what comes after them is written. A decision goes to
+``audit.v1`` first, then to ``decisions.v1``, so that no router obeys what no auditor can see.
+
+The owner of partition 0 of ``rollouts.v1`` runs the only decider. Should two run for a moment, both write the
+same bytes, and readers take the first of each sequence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.structs import TopicPartition
+
+from paritygate.rollouts.replay import Refold, chained
+from paritygate.schemas.codec import decode_report
+from paritygate.schemas.command import Command
+from paritygate.schemas.decision import GateDecision
+from paritygate.schemas.errors import PoisonError
+from paritygate.schemas.topics import AUDIT, DECISIONS, ROLLOUTS, WINDOWS
+from paritygate.streams.fetch import aiokafka_config
+from paritygate.streams.metrics import WorkerMetrics
+from paritygate.streams.outbox import Outbox, Outgoing
+from paritygate.streams.settings import WorkerSettings
+
+log = logging.getLogger(__name__)
+
+POLL_MS = 50
+T = TypeVar("T")
+
+
+class Decider:
+    """Runs the fold while this worker owns the command topic."""
+
+    def __init__(self, settings: WorkerSettings, outbox: Outbox, metrics: WorkerMetrics) -> None:
+        kafka = settings.kafka
+        self._kafka = kafka
+        self._outbox = outbox
+        self._metrics = metrics
+        self._windows = TopicPartition(kafka.topic(WINDOWS.name), 0)
+        self._commands = TopicPartition(kafka.topic(ROLLOUTS.name), 0)
+        self._audit = TopicPartition(kafka.topic(AUDIT.name), 0)
+        self._positions: dict[TopicPartition, int] = {}
+        self._differences = 0
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Start deciding; does nothing when it runs already."""
+        if self._task is None or self._task.done():
+            self._differences = 0
+            self._task = asyncio.create_task(self._run(), name="decide")
+
+    async def stop(self) -> None:
+        """Stop deciding. Nothing needs to be saved: the logs hold everything."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+
+    def failed(self) -> BaseException | None:
+        """What ended the task, if something did."""
+        if self._task is not None and self._task.done() and not self._task.cancelled():
+            return self._task.exception()
+        return None
+
+    async def _run(self) -> None:
+        consumer = AIOKafkaConsumer(
+            **aiokafka_config(self._kafka),
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=POLL_MS,
+            max_partition_fetch_bytes=8 << 20,
+        )
+        await consumer.start()
+        try:
+            recorded = [d for _, d in await self._read(consumer, self._audit, GateDecision.from_bytes)]
+            commands = await self._read(consumer, self._commands, Command.from_bytes)
+            log.info("the decider starts with %d recorded decisions", len(recorded))
+            await self._republish_newest(recorded)
+            await self._fold(consumer, Refold(recorded, commands, skip_settled=True))
+        finally:
+            await consumer.stop()
+
+    async def _read(
+        self, consumer: AIOKafkaConsumer, source: TopicPartition, decode: Callable[[bytes], T]
+    ) -> list[tuple[int, T]]:
+        """Everything in a topic up to its present end; the position stays there."""
+        consumer.assign([source])
+        await consumer.seek_to_beginning()
+        end = (await consumer.end_offsets([source]))[source]
+        found: list[tuple[int, T]] = []
+        while await consumer.position(source) < end:
+            for batch in (await consumer.getmany(timeout_ms=POLL_MS)).values():
+                for record in batch:
+                    try:
+                        found.append((record.offset, decode(record.value or b"")))
+                    except PoisonError as e:
+                        log.error("%s offset %d is ignored: %s", record.topic, record.offset, e)
+        self._positions[source] = await consumer.position(source)
+        return found
+
+    async def _republish_newest(self, recorded: list[GateDecision]) -> None:
+        """A decider that died between the two writes left routers one decision behind; repeat the newest."""
+        newest: dict[str, GateDecision] = {d.rollout_id: d for d in chained(recorded)}
+        await self._outbox.send(
+            Outgoing(topic=self._kafka.topic(DECISIONS.name), partition=0, key=r.encode(), value=d.to_bytes())
+            for r, d in newest.items()
+        )
+
+    async def _fold(self, consumer: AIOKafkaConsumer, refold: Refold) -> None:
+        sources = [self._windows, self._commands]
+        consumer.assign(sources)
+        begin = await consumer.beginning_offsets([self._windows])
+        end = (await consumer.end_offsets([self._windows]))[self._windows]
+        consumer.seek(self._windows, max(refold.windows_first, begin[self._windows]))
+        consumer.seek(self._commands, self._positions[self._commands])
+        repeated = False
+        while True:
+            for source, batch in (await consumer.getmany(timeout_ms=POLL_MS)).items():
+                for record in batch:
+                    if source == self._windows:
+                        await self._write(self._apply_report(refold, record.offset, record.value))
+                    else:
+                        await self._write(self._apply_command(refold, record.offset, record.value))
+            if not repeated and await consumer.position(self._windows) >= end:
+                await self._write(refold.catch_up())
+                repeated = True
+            self._report(refold)
+
+    def _apply_report(self, refold: Refold, offset: int, value: bytes | None) -> list[GateDecision]:
+        try:
+            return refold.apply_report(offset, decode_report(value))
+        except PoisonError as e:
+            log.error("%s offset %d is no window report: %s", self._windows.topic, offset, e)
+            return refold.skip_report(offset)
+
+    def _apply_command(self, refold: Refold, offset: int, value: bytes | None) -> list[GateDecision]:
+        try:
+            return refold.apply_command(offset, Command.from_bytes(value or b""))
+        except PoisonError as e:
+            log.warning("%s offset %d is refused: %s", self._commands.topic, offset, e)
+            return []
+
+    def _report(self, refold: Refold) -> None:
+        for offset, reason in refold.fold.take_rejected():
+            log.warning("%s offset %d is refused: %s", self._commands.topic, offset, reason)
+        for difference in refold.differences[self._differences :]:
+            log.error("%s; what is recorded stands", difference)
+            self._metrics.diverged()
+        self._differences = len(refold.differences)
+        self._metrics.deciding(refold.fold)
+
+    async def _write(self, decisions: list[GateDecision]) -> None:
+        for decision in decisions:
+            rollout, body = decision.rollout_id, decision.to_bytes()
+            for topic in (AUDIT, DECISIONS):
+                await self._outbox.send(
+                    [Outgoing(topic=self._kafka.topic(topic.name), partition=0, key=rollout.encode(), value=body)]
+                )
+            self._metrics.decided(decision)
+            log.info(
+                "%s #%d: %s at %s (%d %%): %s",
+                rollout, decision.sequence, decision.action, decision.stage, decision.weight, decision.reason,
+            )  # fmt: skip

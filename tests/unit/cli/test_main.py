@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+import pytest
+import typer
+
+from paritygate import __version__
+from paritygate.cli import main as cli
+from paritygate.cli.main import VERBS, main
+from paritygate.schemas.errors import BrokerUnavailableError
+
+
+@pytest.fixture(autouse=True)
+def _no_broker_named(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+    for name in ("PARITYGATE_BOOTSTRAP", "PARITYGATE_DEBUG", "PARITYGATE_TOPIC_PREFIX"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PARITYGATE_RUN", str(tmp_path))
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["version"]])
+def test_version_is_one_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Both spellings print the version of the distribution."""
+    assert main(arguments) == 0
+    assert capsys.readouterr().out == f"paritygate {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["stauts"], "did you mean 'status'"),
+        (["--nope"], "No such option: --nope"),
+        (["status", "--nope"], "see 'paritygate status --help'"),
+        (["rollback", "r1"], "Missing option '--reason'"),
+        (["rollback", "--reason", "x"], "Missing argument"),
+        (["start", "no-such-file.yaml"], "no-such-file.yaml: cannot be read"),
+        (["validate", "no-such-file.yaml"], "no-such-file.yaml: cannot be read"),
+        (["tail", "decisions.v1", "--max", "0"], "--max"),
+        (["tail", "decisions.v1", "--from", "middle"], "'middle'"),
+        (["topics", "create", "--partitions", "zero"], "Invalid value for '--partitions'"),
+        (["topics", "destroy"], "No such command 'destroy'"),
+        (["status"], "no Kafka address"),
+        (["status", "--bootstrap", "127.0.0.1:1"], "no Kafka broker answers at 127.0.0.1:1"),
+        (["topics", "check", "--bootstrap", "127.0.0.1:1"], "no Kafka broker answers at 127.0.0.1:1"),
+        (["tail", "decisions.v1", "--bootstrap", "127.0.0.1:1"], "no Kafka broker answers at 127.0.0.1:1"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is wrong: one ``error:`` line on stderr that names it, nothing on stdout, exit code 2."""
+    monkeypatch.setattr("paritygate.cli.kafka.ANSWER_S", 0.5)
+
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert says in err
+
+
+def _raise(error: BaseException) -> object:
+    def verb() -> NoReturn:
+        raise error
+
+    return verb
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "says"),
+    [
+        (BrokerUnavailableError("no broker\nat all"), 2, "error: no broker at all\n"),
+        (RuntimeError("boom"), 70, "error: unexpected RuntimeError: boom (set PARITYGATE_DEBUG=1"),
+        (KeyboardInterrupt(), 130, ""),
+        (typer.Exit(1), 1, ""),
+    ],
+)
+def test_every_end_has_its_exit_code(
+    error: BaseException,
+    code: int,
+    says: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Errors of ours, mistakes, Ctrl-C and failed checks end with their own code and never a traceback."""
+    monkeypatch.setattr("paritygate.cli.version.version", _raise(error))
+
+    assert main(["version"]) == code
+    err = capsys.readouterr().err
+    assert err.startswith(says)
+    assert "Traceback" not in err
+
+
+def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """With PARITYGATE_DEBUG=1 the traceback comes before the same line."""
+    monkeypatch.setenv("PARITYGATE_DEBUG", "1")
+    monkeypatch.setattr("paritygate.cli.version.version", _raise(RuntimeError("boom")))
+
+    assert main(["version"]) == 70
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_nothing_said_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a verb the help names the verbs there are."""
+    assert main([]) == 2
+    out, err = capsys.readouterr()
+    assert "validate" in out + err
+
+
+def test_every_verb_loads_and_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    """``--help`` of every verb that is there works and exits 0."""
+    for verb in cli.Verbs().list_commands(None):
+        assert main([verb, "--help"]) == 0
+        assert "Usage" in capsys.readouterr().out
+    assert {"init", "topics", "worker", "start", "status", "watch", "tail", "validate", "doctor"} <= VERBS.keys()
+
+
+def test_version_loads_no_kafka_client() -> None:
+    """``--version`` answers quickly because nothing heavy is imported for it."""
+    import subprocess  # noqa: PLC0415
+
+    code = (
+        "import sys; from paritygate.cli.main import main; main(['--version']);"
+        "print([m for m in ('confluent_kafka', 'pydantic', 'faust', 'numpy', 'fastavro') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.splitlines()[-1] == "[]"

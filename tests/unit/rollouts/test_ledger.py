@@ -1,0 +1,206 @@
+"""A ledger holds the sum of the newest reports, whatever came before them and in whatever order."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.unit.rollouts.conftest import ORIGIN_MS, WINDOW_MS, plan, report, windows
+
+from paritygate.comparators.buckets import BUCKET_COUNTS
+from paritygate.comparators.tally import Tally
+from paritygate.rollouts import ledger as room
+from paritygate.rollouts.ledger import Ledger, Taken
+from paritygate.schemas.report import Histogram, WindowReport
+
+STAGE = plan().stage("5")
+
+
+def ledger(retain: int = 64) -> Ledger:
+    return Ledger(("origin",), WINDOW_MS, retain=retain)
+
+
+def filled(reports: list[WindowReport], retain: int = 64) -> Ledger:
+    book = ledger(retain)
+    for r in reports:
+        book.take(r)
+    return book
+
+
+def test_a_report_replaces_the_older_one_of_its_window_and_partition() -> None:
+    """The higher (generation, revision) stands alone; repeating or lowering it changes nothing."""
+    book = filled([report(0, requests=10), report(0, requests=25, revision=1)])
+    digest = book.digest()
+
+    assert book.whole.count("pairs") == 25
+    assert book.take(report(0, requests=25, revision=1)) is None
+    assert book.take(report(0, requests=99, revision=0)) is None
+    assert book.take(report(0, requests=99, generation=0, revision=9)) is None
+    assert book.digest() == digest
+    assert book.ignored["old"] == 3
+
+
+def test_a_new_owner_replaces_whatever_the_old_one_reported() -> None:
+    """A higher generation wins with a lower revision and fewer requests."""
+    book = filled([report(0, requests=25, revision=7), report(0, requests=20, generation=2)])
+
+    assert book.whole.count("pairs") == 20
+
+
+@settings(derandomize=True, max_examples=60, deadline=None)
+@given(st.data())
+def test_the_content_does_not_depend_on_order_or_repetition(data: st.DataObject) -> None:
+    """Any order with any repetitions gives the sums of the newest report of each window and partition."""
+    reports = data.draw(
+        st.lists(
+            st.builds(
+                report, st.integers(0, 30), st.integers(0, 1), requests=st.integers(0, 9),
+                errors=st.integers(0, 3), live=st.integers(0, 4), generation=st.integers(1, 2),
+                revision=st.integers(0, 3),
+            ),
+            max_size=25,
+        )
+    )  # fmt: skip
+    unique = {(r.window_start_ms, r.partition, r.generation, r.revision): r for r in reports}
+    reports = list(unique.values())
+    shuffled = data.draw(st.permutations(reports))
+    a, b = filled(reports), filled([*shuffled, *reports])
+    newest = {
+        (r.window_start_ms, r.partition): r for r in sorted(reports, key=lambda r: (r.generation, r.revision))
+    }
+    expected = Tally(("origin",))
+    for r in newest.values():
+        expected.add(Tally.from_report(r, BUCKET_COUNTS))
+
+    assert a.whole == expected
+    assert a.digest() == b.digest()
+    assert [p.to_parts() for p in a.evidence(STAGE).panes] == [p.to_parts() for p in b.evidence(STAGE).panes]
+    rows = [e.evidence(STAGE).live_batches for e in (a, b)]
+    assert rows[0] is not None
+    assert rows[1] is not None
+    assert np.array_equal(rows[0], rows[1])
+
+
+def test_panes_are_few_and_lose_nothing() -> None:
+    """Any number of windows fits into 24 panes whose sum is the whole."""
+    book = filled(windows(0, 200))
+    panes = book.evidence(STAGE).panes
+    total = Tally(("origin",))
+    for pane in panes:
+        total.add(pane)
+
+    assert 2 <= len(panes) <= room.MAX_PANES
+    assert total == book.whole
+
+
+def test_live_batches_are_few_and_lose_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows beyond the bound are merged with their neighbours; sums stay, also over partitions."""
+    monkeypatch.setattr(room, "MAX_LIVE_BATCHES", 16)
+    book = filled(windows(0, 100, live=6, errors=1), retain=4)
+    rows = book.evidence(STAGE).live_batches
+
+    assert rows is not None
+    assert len(rows) <= 16 + 4
+    assert rows.sum(axis=0).tolist() == [100 * 2 * 6, 100 * 2 * 54, 100 * 2, 0]
+
+
+def test_windows_without_a_live_error_are_no_batch() -> None:
+    """The share test looks at bad events only."""
+    rows = filled(windows(0, 5, live=6)).evidence(STAGE).live_batches
+
+    assert rows is not None
+    assert rows.shape == (0, 4)
+
+
+def test_a_new_stage_counts_from_its_start() -> None:
+    """Windows before it are in the whole alone, those that start at it or later in both."""
+    book = filled(windows(0, 4))
+    book.enter_stage(ORIGIN_MS + 3 * WINDOW_MS)
+
+    assert book.stage.count("pairs") == 120
+    book.take(report(2, requests=70, revision=1))
+    book.take(report(5, requests=7))
+    assert book.stage.count("pairs") == 127
+    assert book.whole.count("pairs") == 8 * 60 + 10 + 7
+
+
+def test_time_is_where_every_partition_has_come() -> None:
+    """The frontier is the slowest watermark and unknown until all have reported; at_ms is the fastest."""
+    book = ledger()
+
+    assert book.take(report(4, 0)) == Taken(closed=False, harm=False)
+    assert (book.frontier_ms, book.at_ms) == (None, ORIGIN_MS + 5 * WINDOW_MS)
+    assert book.take(report(0, 1)) == Taken(closed=True, harm=False)
+    assert book.frontier_ms == ORIGIN_MS + WINDOW_MS
+    assert book.take(report(5, 0)) == Taken(closed=False, harm=False)
+    assert book.take(report(1, 1)) == Taken(closed=True, harm=False)
+
+
+def test_new_harm_is_seen_at_once() -> None:
+    """Failures, invalid outputs and memory exhaustion of the candidate; what was known is no news."""
+    book = ledger()
+
+    assert book.take(report(0, errors=2)) == Taken(closed=False, harm=True)
+    assert book.take(report(0, errors=2, revision=1)) == Taken(closed=False, harm=False)
+    assert book.take(report(0, errors=3, revision=2)) == Taken(closed=False, harm=True)
+    assert book.take(report(1, invalid=1)) == Taken(closed=False, harm=True)
+    assert book.take(report(2, totals={"ooms.candidate": 1})) == Taken(closed=False, harm=True)
+    assert book.take(report(3, totals={"ooms.baseline": 1})) == Taken(closed=False, harm=False)
+
+
+def test_memory_is_bounded_and_what_comes_too_late_is_counted() -> None:
+    """Only the newest windows can be replaced; an older one is stale and changes nothing."""
+    book = filled(windows(0, 50), retain=8)
+    digest = book.digest()
+
+    assert book.take(report(41, requests=99, revision=1)) is None
+    assert book.digest() == digest
+    assert book.ignored == {"stale": 1}
+    assert book.take(report(42, requests=61, revision=1)) is not None
+
+
+def test_a_partition_that_lags_loses_nothing() -> None:
+    """While one partition is behind, windows stay open for it far beyond the usual number."""
+    fast = [report(w, 0) for w in range(100)]
+    slow = [report(w, 1) for w in range(100)]
+    book = filled([*fast, *slow], retain=8)
+
+    assert book.whole.count("pairs") == 2 * 100 * 60
+    assert not book.ignored
+
+
+def test_a_partition_that_never_comes_back_does_not_fill_the_memory() -> None:
+    """There is an end to the patience."""
+    book = filled([report(w, 0) for w in range(8 * room.LAG_FACTOR + 50)], retain=8)
+
+    assert book.take(report(0, 1)) is None
+    assert book.ignored == {"stale": 1}
+
+
+def test_a_report_of_another_shape_is_not_taken() -> None:
+    """Foreign dimensions or histogram families cannot be added; they are counted, not guessed."""
+    book = ledger()
+    base = report(0)
+    foreign = [
+        replace(base, dimensions=("tenant",)),
+        replace(base, histograms=(Histogram(name="weights.x", index=(0,), counts=(1,)),)),
+    ]
+
+    assert [book.take(r) for r in foreign] == [None, None]
+    assert book.ignored == {"foreign": 2}
+    assert book.whole == Tally(("origin",))
+
+
+def test_sources_are_merged_per_topic_partition() -> None:
+    """[first, next) over all reports, in canonical order."""
+    reports = windows(0, 3)
+    random.Random(1).shuffle(reports)
+
+    assert [(s.topic, s.partition, s.first, s.next) for s in filled(reports).sources()] == [
+        ("predictions.primary.v1", 0, 0, 180),
+        ("predictions.primary.v1", 1, 0, 180),
+    ]

@@ -1,0 +1,443 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from paritygate.schemas.codec import decode, encode
+from paritygate.schemas.columnar import Decoded, decode_batches
+from paritygate.schemas.columns import Codes, EventBatch
+from paritygate.schemas.errors import DecodeError
+from paritygate.schemas.prediction import ARMS, ROLES, STATUSES, PredictionEvent
+from paritygate.schemas.record_batches import read_record, split
+from paritygate.schemas.registry import REGISTRY, Registry, read_schema
+
+Build = Callable[..., bytes]
+Raw = Callable[..., bytes]
+
+NOW = REGISTRY.newest("PredictionEvent")
+
+
+def _version(version: int, dropped: str | None, added: dict[str, Any] | None) -> Registry:
+    definition = orjson.loads(NOW.avsc)
+    definition["fields"] = [f for f in definition["fields"] if f["name"] != dropped] + ([added] if added else [])
+    return Registry([read_schema(orjson.dumps(definition), version=version)])
+
+
+#: Writers before and after; the reader knows them all.
+OLD = _version(-1, "measures", None)
+NEW = _version(-2, None, {"name": "region", "type": ["null", "string"], "default": None})
+#: A later type of a field: such a version needs schema resolution and goes record by record.
+WIDE = _version(-3, "label", {"name": "label", "type": "string", "default": ""})
+KNOWN = Registry([NOW, *(r.newest("PredictionEvent") for r in (OLD, NEW, WIDE))])
+IDS = {7: NOW.fingerprint}
+
+TEXT = st.text(max_size=8)
+NUMBER = st.floats(allow_nan=False, allow_infinity=False)
+EVENTS = st.builds(
+    PredictionEvent,
+    request_id=st.text(min_size=1, max_size=40),
+    rollout_id=st.sampled_from(["flights", "ü", "x" * 200]),
+    arm=st.sampled_from(ARMS),
+    role=st.sampled_from(ROLES),
+    event_at_ms=st.integers(0, 2**45),
+    latency_ms=st.floats(0, 1e9),
+    status=st.sampled_from(STATUSES),
+    model_version=TEXT,
+    label=st.none() | st.sampled_from(["late", "on time", ""]),
+    confidence=st.none() | NUMBER,
+    output=TEXT | st.just("x" * 9000),
+    endpoint=TEXT,
+    instance_id=TEXT,
+    trace_id=TEXT,
+    error_type=TEXT,
+    segments=st.dictionaries(st.sampled_from(["origin", "weather", "tier"]), TEXT, max_size=3),
+    measures=st.dictionaries(st.sampled_from(["tokens", "bytes"]), NUMBER, max_size=2),
+)
+SOUND = ["avro", "avro", "avro", "avro", "json", "confluent", "old", "new", "wide", "headers"]
+BAD = [
+    "null key", "wrong key", "not utf-8 key", "null value", "no value", "cut", "trailing", "trailing zero",
+    "foreign", "nan latency", "negative latency", "nan confidence", "nan measure", "unknown arm",
+    "unknown status", "early",
+    "empty id", "long id", "no rollout", "not utf-8", "not utf-8 trace", "huge", "junk",
+]  # fmt: skip
+#: A Kafka record as the builder takes it, and the event where it is sound.
+Made = tuple[tuple[int, bytes | None, bytes | None, list[tuple[str, bytes]]], PredictionEvent | None]
+
+
+def make(raw_prediction: Raw, event: PredictionEvent, kind: str) -> Made:
+    """A record that carries the event in the given way."""
+    key: bytes | None = event.request_id.encode()
+    at_ms = event.event_at_ms + 1
+    whole = encode(event)
+    sound: dict[str, Callable[[], tuple[bytes, PredictionEvent]]] = {
+        "avro": lambda: (whole, event),
+        "headers": lambda: (whole, event),
+        "json": lambda: (orjson.dumps(event), event),
+        "confluent": lambda: (b"\0\0\0\0\7" + whole[10:], event),
+        "old": lambda: (encode(event, registry=OLD), dataclasses.replace(event, measures={})),
+        "new": lambda: (encode(event, registry=NEW), event),
+        "wide": lambda: (
+            encode(dataclasses.replace(event, label=event.label or ""), registry=WIDE),
+            dataclasses.replace(event, label=event.label or ""),
+        ),
+    }
+    if kind in sound:
+        value, expected = sound[kind]()
+        return (at_ms, key, value, [("h", b"1")] if kind == "headers" else []), expected
+    changes: dict[str, dict[str, Any]] = {
+        "nan latency": {"latency_ms": math.nan},
+        "negative latency": {"latency_ms": -1.0},
+        "nan confidence": {"confidence": math.inf},
+        "nan measure": {"measures": {"tokens": math.nan}},
+        "unknown arm": {"arm": "UNKNOWN"},
+        "unknown status": {"status": "UNKNOWN"},
+        "early": {"event_at_ms": -5},
+        "empty id": {"request_id": ""},
+        "long id": {"request_id": "ü" * 129},
+        "no rollout": {"rollout_id": ""},
+        "huge": {"output": "y" * 1_000_001},
+    }
+    if kind in changes:
+        plain = {f.name: getattr(event, f.name) for f in dataclasses.fields(event)} | changes[kind]
+        return (at_ms, plain["request_id"].encode(), raw_prediction(**plain), []), None
+    marked = raw_prediction(request_id=event.request_id, label="@@@@", trace_id="####")
+    values: dict[str, tuple[bytes | None, bytes | None]] = {
+        "null key": (None, whole),
+        "wrong key": (b"another", whole),
+        "not utf-8 key": (b"\xff\xfe", whole),
+        "null value": (key, None),
+        "no value": (key, b""),
+        "cut": (key, whole[:-1]),
+        "trailing": (key, whole + b"tail"),
+        "trailing zero": (key, whole + b"\0"),
+        "foreign": (key, whole[:2] + b"12345678" + whole[10:]),
+        "not utf-8": (key, marked.replace(b"@@@@", b"\xff\xfe\xfd\xfc")),
+        "not utf-8 trace": (key, marked.replace(b"####", b"\xc3\x28\xa0\xa1")),
+        "junk": (key, b"\xc3\x01junk"),
+    }
+    key, odd = values[kind]
+    return (at_ms, key, odd, []), None
+
+
+def same_codes(left: Codes, right: Codes) -> bool:
+    return (
+        left.values == right.values
+        and left.index.dtype == right.index.dtype == np.int32
+        and np.array_equal(left.index, right.index)
+    )
+
+
+def assert_same(left: EventBatch, right: EventBatch) -> None:
+    """Equal in every value, code, vocabulary and type."""
+    for field in dataclasses.fields(EventBatch):
+        a, b = getattr(left, field.name), getattr(right, field.name)
+        if isinstance(a, Codes):
+            assert same_codes(a, b), field.name
+        elif isinstance(a, np.ndarray):
+            assert a.dtype == b.dtype, field.name
+            assert np.array_equal(a, b, equal_nan=a.dtype.kind == "f"), field.name
+        elif isinstance(a, dict):
+            assert list(a) == list(b), field.name
+            for key in a:
+                same = (
+                    same_codes(a[key], b[key])
+                    if field.name == "segments"
+                    else np.array_equal(a[key], b[key], equal_nan=True)
+                )
+                assert same, (field.name, key)
+        else:
+            assert a == b, field.name
+
+
+def assert_answer(got: Decoded, made: Sequence[tuple[int, Made]]) -> None:
+    """The batch is the sound events and the poison the others, each once and in offset order."""
+    sound = [(offset, entry[0], event) for offset, (entry, event) in made if event is not None]
+    bad = [(offset, entry) for offset, (entry, event) in made if event is None]
+
+    assert_same(got.batch, EventBatch.of("t", 3, sound))
+    assert [(p.offset, (p.timestamp_ms, p.key, p.value, list(p.headers))) for p in got.poison] == bad
+    assert got.records == len(made)
+    assert all(p.kind in {"decode", "invalid"} and p.reason for p in got.poison)
+
+
+@settings(max_examples=120)
+@given(
+    batches=st.lists(
+        st.tuples(
+            st.lists(st.tuples(EVENTS, st.sampled_from(SOUND)), min_size=1, max_size=6),
+            st.sampled_from([0, 0, 0, 1, 2, 3, 4]),
+            st.integers(0, 2),
+            st.lists(st.tuples(EVENTS, st.sampled_from(BAD)), max_size=2),
+            st.booleans(),
+        ),
+        max_size=4,
+    ),
+    start=st.integers(0, 12),
+    data=st.data(),
+)
+def test_both_ways_give_the_events_that_were_written(
+    build_batch: Build, raw_prediction: Raw, batches: list[Any], start: int, data: st.DataObject
+) -> None:
+    """Columnar equals record by record equals what was written: mixed versions, framings, codecs and poison.
+
+    The buffer ends anywhere and the start offset lies anywhere.
+    """
+    buffer, base, ends = b"", 0, [(0, 0)]
+    made: list[tuple[int, Made]] = []
+    for sound, codec, gap, bad, plain in batches:
+        parts = [make(raw_prediction, e, "avro" if plain else kind) for e, kind in sound]
+        for event, kind in bad:
+            parts.insert(data.draw(st.integers(0, len(parts))), make(raw_prediction, event, kind))
+        base += gap
+        buffer += build_batch([entry for entry, _ in parts], base, codec)
+        made += [(base + i, part) for i, part in enumerate(parts)]
+        base += len(parts)
+        ends.append((len(buffer), base))
+    cut = data.draw(st.sampled_from([len(buffer), len(buffer), data.draw(st.integers(0, len(buffer)))]))
+    whole = max(end for end in ends if end[0] <= cut)
+
+    fast = decode_batches("t", 3, memoryview(buffer)[:cut], start, confluent_ids=IDS, registry=KNOWN)
+    slow = decode_batches("t", 3, buffer[:cut], start, confluent_ids=IDS, registry=KNOWN, columnar=False)
+
+    assert_answer(fast, [m for m in made if start <= m[0] < whole[1]])
+    assert_same(fast.batch, slow.batch)
+    assert fast.poison == slow.poison
+    assert (fast.records, fast.next_offset) == (slow.records, slow.next_offset)
+    assert fast.next_offset == max(start, whole[1])
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_one_bad_record_costs_itself_only(
+    build_batch: Build, raw_prediction: Raw, prediction: Callable[..., PredictionEvent], kind: str
+) -> None:
+    """Each kind of bad record among good ones is poison with a reason; the good ones all come through."""
+    good = [make(raw_prediction, prediction(request_id=f"r{i}"), "avro") for i in range(6)]
+    parts = [*good[:3], make(raw_prediction, prediction(request_id="bad"), kind), *good[3:]]
+
+    got = decode_batches("t", 3, build_batch([entry for entry, _ in parts], 100), 0)
+
+    assert_answer(got, list(enumerate(parts, 100)))
+
+
+def test_whole_batches_of_known_versions_never_touch_the_codec(
+    monkeypatch: pytest.MonkeyPatch,
+    build_batch: Build,
+    raw_prediction: Raw,
+    prediction: Callable[..., PredictionEvent],
+) -> None:
+    """Clean batches, compressed or not, of this and other versions, are decoded without a call per record."""
+
+    def never(*_: object, **__: object) -> NoReturn:
+        raise AssertionError("record by record")
+
+    monkeypatch.setattr("paritygate.schemas.columnar.decode", never)
+    buffer, offset, expected = b"", 0, []
+    for kind, codec in (("avro", 0), ("avro", 4), ("old", 3), ("new", 1), ("avro", 2)):
+        parts = [make(raw_prediction, prediction(request_id=f"r{i}"), kind) for i in range(4)]
+        buffer += build_batch([entry for entry, _ in parts], offset, codec)
+        expected += list(enumerate(parts, offset))
+        offset += len(parts)
+
+    got = decode_batches("t", 3, buffer, 0, registry=KNOWN)
+
+    assert_answer(got, expected)
+
+
+def test_poison_rows_in_a_clean_batch_leave_the_others_columnar(
+    monkeypatch: pytest.MonkeyPatch,
+    build_batch: Build,
+    raw_prediction: Raw,
+    prediction: Callable[..., PredictionEvent],
+) -> None:
+    """Rows that break a rule are found as columns; only they are read again, for the reason."""
+    calls: list[bytes] = []
+
+    def counted(record_type: type[PredictionEvent], data: bytes, **options: Any) -> PredictionEvent:
+        calls.append(data)
+        return decode(record_type, data, **options)
+
+    monkeypatch.setattr("paritygate.schemas.columnar.decode", counted)
+    parts = [
+        make(raw_prediction, prediction(request_id=f"r{i}"), "nan latency" if i % 5 == 4 else "avro")
+        for i in range(50)
+    ]
+
+    got = decode_batches("t", 3, build_batch([entry for entry, _ in parts]), 0)
+
+    assert_answer(got, list(enumerate(parts)))
+    assert len(calls) == len(got.poison) == 10
+    assert {p.reason for p in got.poison} == {"PredictionEvent.latency_ms must be finite and not negative"}
+
+
+def test_a_panic_of_the_decoder_costs_time_only(
+    monkeypatch: pytest.MonkeyPatch,
+    build_batch: Build,
+    raw_prediction: Raw,
+    prediction: Callable[..., PredictionEvent],
+) -> None:
+    """A Rust panic, no Exception in Python, sends the batch record by record; Ctrl-C goes through."""
+
+    class PanicException(BaseException):
+        pass
+
+    def panic(*_: object) -> NoReturn:
+        raise PanicException("index out of bounds")
+
+    def interrupt(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    parts = [make(raw_prediction, prediction(), "avro")]
+    buffer = build_batch([entry for entry, _ in parts])
+    monkeypatch.setattr("pyruhvro.deserialize_array", panic)
+
+    assert_answer(decode_batches("t", 3, buffer, 0), list(enumerate(parts)))
+
+    monkeypatch.setattr("pyruhvro.deserialize_array", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        decode_batches("t", 3, buffer, 0)
+
+
+def test_a_record_hidden_in_a_value_is_not_seen(
+    build_batch: Build, raw_prediction: Raw, prediction: Callable[..., PredictionEvent]
+) -> None:
+    """A value with a whole second record after its event is one poison record, not two events."""
+    hidden = make(raw_prediction, prediction(request_id="hidden"), "avro")[0]
+    # As third record of a batch; the count of headers of the record around it then reads as the array's end.
+    (inner,) = split(build_batch([hidden] * 3), 0).batches
+    body, at = bytes(inner.body()), 0
+    for _ in range(2):
+        _, at = read_record(inner, body, at)
+    parts = [make(raw_prediction, prediction(request_id=f"r{i}"), "avro") for i in range(3)]
+    at_ms, key, value, headers = parts[1][0]
+    assert value is not None
+    parts[1] = ((at_ms, key, value + b"\0" + body[at:], headers), None)
+
+    assert_answer(decode_batches("t", 3, build_batch([e for e, _ in parts]), 0), list(enumerate(parts)))
+
+
+def test_a_key_twice_in_one_map_is_the_last_of_them(
+    build_batch: Build, raw_prediction: Raw, prediction: Callable[..., PredictionEvent]
+) -> None:
+    """Where a foreign writer names a dimension twice, both ways take the last value."""
+    event = prediction(request_id="twice", segments={"a": "1", "b": "2"}, measures={})
+    value = encode(event).replace(b"\x02b\x022", b"\x02a\x022")
+    parts: list[Made] = [
+        make(raw_prediction, prediction(request_id="one"), "avro"),
+        ((5, b"twice", value, []), dataclasses.replace(event, segments={"a": "2"})),
+    ]
+
+    assert_answer(decode_batches("t", 3, build_batch([e for e, _ in parts]), 0), list(enumerate(parts)))
+
+
+def test_control_batches_are_passed_over(
+    build_batch: Build,
+    seal: Callable[[bytearray], bytes],
+    raw_prediction: Raw,
+    prediction: Callable[..., PredictionEvent],
+) -> None:
+    """Markers of transactions hold no events and are no poison, but the position moves over them."""
+    marker = bytearray(build_batch([(1, b"\0\0\0\1", b"\0\0\0\0\0\0", [])], 1))
+    marker[22] |= 0x30
+    parts = [make(raw_prediction, prediction(), "avro")]
+    entries = [e for e, _ in parts]
+
+    got = decode_batches("t", 3, build_batch(entries, 0) + seal(marker) + build_batch(entries, 2), 0)
+
+    assert_answer(got, [(0, parts[0]), (2, parts[0])])
+    assert got.next_offset == 3
+
+
+def test_broker_time_is_taken_in_both_ways(
+    build_batch: Build,
+    seal: Callable[[bytearray], bytes],
+    raw_prediction: Raw,
+    prediction: Callable[..., PredictionEvent],
+) -> None:
+    """With LogAppendTime appended_at_ms is the broker's time in every row."""
+    parts = [make(raw_prediction, prediction(request_id=f"r{i}", event_at_ms=i), "avro") for i in range(3)]
+    raw = bytearray(build_batch([e for e, _ in parts]))
+    raw[22] |= 0x08
+
+    for way in (True, False):
+        assert decode_batches("t", 3, seal(raw), 0, columnar=way).batch.appended_at_ms.tolist() == [3, 3, 3]
+
+
+def test_broken_batches_are_one_poison_each_and_the_rest_goes_on(
+    build_batch: Build,
+    seal: Callable[[bytearray], bytes],
+    raw_prediction: Raw,
+    prediction: Callable[..., PredictionEvent],
+) -> None:
+    """A body that does not decompress, or ends early, is set aside at its offset; records before it are kept."""
+    parts = [make(raw_prediction, prediction(request_id=f"r{i}"), "avro") for i in range(2)]
+    entries = [e for e, _ in parts]
+    no_codec = bytearray(build_batch(entries, 0))
+    no_codec[22] = 4
+    short = bytearray(build_batch(entries, 2))
+    short[60] = 3
+    short[26] = 2
+    good = build_batch(entries, 5)
+
+    got = decode_batches("t", 3, seal(no_codec) + seal(short) + good, 1)
+    slow = decode_batches("t", 3, seal(no_codec) + seal(short) + good, 1, columnar=False)
+
+    assert got.batch.offset.tolist() == [2, 3, 5, 6]
+    assert [(p.offset, p.kind) for p in got.poison] == [(1, "decode"), (4, "decode")]
+    assert "zstd" in got.poison[0].reason
+    assert "truncated" in got.poison[1].reason
+    assert got.poison == slow.poison
+    assert got.next_offset == 7
+
+
+def test_a_damaged_batch_raises_first_and_is_set_aside_on_demand(
+    build_batch: Build, raw_prediction: Raw, prediction: Callable[..., PredictionEvent]
+) -> None:
+    """A failed CRC raises, so that the fetch is tried again; with skip_damaged the batch is one poison."""
+    parts = [make(raw_prediction, prediction(), "avro")]
+    bad = bytearray(build_batch([e for e, _ in parts], 0))
+    bad[-1] ^= 1
+    buffer = bytes(bad) + build_batch([e for e, _ in parts], 1)
+
+    with pytest.raises(DecodeError, match="CRC32C"):
+        decode_batches("t", 3, buffer, 0)
+    got = decode_batches("t", 3, buffer, 0, skip_damaged=True)
+
+    assert [(p.offset, p.value, p.reason) for p in got.poison] == [(0, bytes(bad), "record batch fails its CRC32C")]
+    assert got.batch.offset.tolist() == [1]
+    assert got.next_offset == 2
+
+
+def test_nothing_fetched_is_an_empty_batch() -> None:
+    """An empty response is no events, and the position stays."""
+    got = decode_batches("t", 3, b"", 17)
+
+    assert (len(got.batch), got.poison, got.next_offset, got.records) == (0, [], 17, 0)
+
+
+def test_long_runs_are_cut_by_bytes(
+    monkeypatch: pytest.MonkeyPatch,
+    build_batch: Build,
+    raw_prediction: Raw,
+    prediction: Callable[..., PredictionEvent],
+) -> None:
+    """However many calls a fetch takes, the answer is the same, vocabularies included."""
+    monkeypatch.setattr("paritygate.schemas.columnar.MAX_RUN_BYTES", 400)
+    parts = [
+        make(
+            raw_prediction,
+            prediction(request_id=f"r{i}", label=f"l{i % 3}", segments={f"d{i % 2}": f"v{i % 4}"}),
+            "avro",
+        )
+        for i in range(20)
+    ]
+    buffer = b"".join(build_batch([entry], i) for i, (entry, _) in enumerate(parts))
+
+    assert_answer(decode_batches("t", 3, buffer, 0), list(enumerate(parts)))
