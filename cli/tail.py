@@ -51,8 +51,8 @@ class Wanted:
     def holds(self, record: Record, plain: dict[str, Any] | None) -> bool:
         """Does the record match? ``plain`` is its content, None where it does not decode."""
         if plain is None:
-            bytes_of = (record.key or b"") + (record.value or b"")
-            return all(t is None or t.encode() in bytes_of for t in (self.request_id, self.rollout_id))
+            wanted = [t.encode() for t in (self.request_id, self.rollout_id) if t is not None]
+            return all(t == record.key or t in (record.value or b"") for t in wanted)
         if self.rollout_id is not None and plain.get("rollout_id") != self.rollout_id:
             return False
         if self.request_id is None:

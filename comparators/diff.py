@@ -102,16 +102,14 @@ class _Walk:
 
     def __init__(self, rules: DiffRules) -> None:
         self._rules = rules
-        self._ignore = [_parts(p) for p in rules.ignore]
-        self._unordered = [_parts(p) for p in rules.unordered]
+        self._ignored = _Places(rules.ignore)
+        self._unordered = _Places(rules.unordered)
 
     def changes(self, baseline: Any, candidate: Any) -> Iterator[Change]:
         stack: list[tuple[Path, Any, Any]] = [((), baseline, candidate)]
         budget = MAX_NODES
         while stack:
             path, a, b = stack.pop()
-            if path and _matches(self._ignore, path):
-                continue
             budget -= 1
             if budget < 0:
                 if not _same(a, b):
@@ -127,11 +125,12 @@ class _Walk:
 
     def _compare(self, a: Any, b: Any) -> ChangeKind | None:
         """The change between two values themselves; None where they are equal or must be entered."""
-        if _type(a) is not _type(b):
+        kind = _TYPES.get(type(a), list)
+        if kind is not _TYPES.get(type(b), list):
             return ChangeKind.TYPE_CHANGED
-        if isinstance(a, dict | list) or a == b:
+        if kind is dict or kind is list or a == b:
             return None
-        if _type(a) is not float:
+        if kind is not float:
             return ChangeKind.VALUE_CHANGED
         return None if self._close(a, b) else ChangeKind.NUMBER_CHANGED
 
@@ -146,31 +145,51 @@ class _Walk:
     def _keys(
         self, path: Path, a: dict[str, Any], b: dict[str, Any], stack: list[tuple[Path, Any, Any]]
     ) -> Iterator[Change]:
-        for key in a:
-            if key not in b and not _matches(self._ignore, (*path, key)):
-                yield _change(ChangeKind.MISSING_KEY, (*path, key))
-        for key in b:
-            if key not in a and not _matches(self._ignore, (*path, key)):
-                yield _change(ChangeKind.ADDED_KEY, (*path, key))
-        stack.extend(((*path, key), a[key], b[key]) for key in reversed(a) if key in b)
+        for ours, theirs, kind in ((a, b, ChangeKind.MISSING_KEY), (b, a, ChangeKind.ADDED_KEY)):
+            if ours.keys() <= theirs.keys():
+                continue
+            for key in ours:
+                if key not in theirs and (*path, key) not in self._ignored:
+                    yield _change(kind, (*path, key))
+        for key in reversed(a):
+            if key in b:
+                self._enter((*path, key), a[key], b[key], stack)
 
     def _items(
         self, path: Path, a: Sequence[Any], b: Sequence[Any], stack: list[tuple[Path, Any, Any]]
     ) -> Iterator[Change]:
         if len(a) != len(b):
             yield _change(ChangeKind.LENGTH_CHANGED, path)
-        if _matches(self._unordered, path):
+        if path in self._unordered:
             a, b = sorted(a, key=_canonical), sorted(b, key=_canonical)
-        shared = min(len(a), len(b))
-        stack.extend(((*path, str(i)), a[i], b[i]) for i in reversed(range(shared)))
+        for i in reversed(range(min(len(a), len(b)))):
+            self._enter((*path, str(i)), a[i], b[i], stack)
+
+    def _enter(self, path: Path, a: Any, b: Any, stack: list[tuple[Path, Any, Any]]) -> None:
+        """Look at two values later, unless they are equal or ignored."""
+        kind = type(a)
+        if kind is type(b) and kind is not dict and kind is not list and a == b:
+            return
+        if path not in self._ignored:
+            stack.append((path, a, b))
 
 
-def _type(value: Any) -> type:
-    if isinstance(value, bool) or value is None or isinstance(value, str):
-        return type(value)
-    if isinstance(value, int | float):
-        return float
-    return dict if isinstance(value, dict) else list
+#: JSON has one type of number.
+_TYPES: Final[dict[type, type]] = {
+    bool: bool, int: float, float: float, str: str, type(None): type(None), dict: dict,
+}  # fmt: skip
+
+
+class _Places:
+    """The places that some pointers name."""
+
+    def __init__(self, pointers: Sequence[str]) -> None:
+        parts = [_parts(pointer) for pointer in pointers]
+        self._exact = frozenset(p for p in parts if "*" not in p)
+        self._patterns = [p for p in parts if "*" in p]
+
+    def __contains__(self, path: Path) -> bool:
+        return path in self._exact or (bool(self._patterns) and _matches(self._patterns, path))
 
 
 def _parts(pointer: str) -> Path:

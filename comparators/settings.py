@@ -75,8 +75,9 @@ class JoinSettings:
     def from_plain(cls, plain: Mapping[str, Any]) -> JoinSettings:
         """Read :meth:`to_plain` back; fields that this version does not know are ignored, missing ones default."""
         values = _known(cls, plain)
-        values["output_rules"] = OutputRules(**_known(OutputRules, plain.get("output_rules", {})))
-        values["diff_rules"] = DiffRules(**_known(DiffRules, plain.get("diff_rules", {})))
+        for name, rules in (("output_rules", OutputRules), ("diff_rules", DiffRules)):
+            if name in values:
+                values[name] = rules(**_known(rules, values[name]))
         return cls(**values)
 
 

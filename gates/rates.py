@@ -1,8 +1,10 @@
 """Rates: gates on the share of requests, outputs or labels that went wrong.
 
-Law: a fail needs E_bad of the whole rollout: the mean of the tests "all requests", "answers that users saw"
-and "share of the live errors", then the weighted mean with every segment's own test. A pass needs E_ok of
-the stage. An absolute limit broken while the baseline is just as sick is the environment's doing: it holds.
+Law: a fail needs E_bad of the whole rollout: the mean of the tests of "all requests" and of "answers that
+users saw", then the weighted mean with every segment's own test. A pass needs E_ok of the stage. An absolute
+limit broken while the baseline is just as sick is the environment's doing: it holds. Being worse than the
+baseline is no fault of an absolute gate while the candidate keeps its limit; relative evidence condemns
+under a relative rule, and tells the candidate's fault from the environment's.
 """
 
 from __future__ import annotations
@@ -96,8 +98,9 @@ def _tests(spec: GateSpec, sums: Sums, columns: Columns) -> dict[str, float]:
     least = spec.minimum_bad_events
     if spec.rule is Rule.MAXIMUM_REGRESSION_PERCENT and columns.paired is not None:
         bad, (worse, better) = sums.since(columns.bad), (sums.since(name) for name in columns.paired)
-        log_e = paired_ratio(1.0 + spec.limit / 100.0, "above").log_e(worse, better, bad - worse)
-        return {"overall": sums.over_starts(floored(log_e, bad, least))}
+        ratio = 1.0 + spec.limit / 100.0
+        log_e = paired_ratio(ratio, "above").log_e(worse, better, bad - worse)
+        return {"overall": sums.over_starts(floored(log_e, bad, least)), "share": _share(spec, sums, ratio)}
 
     def absolute(bad_name: str, total_name: str) -> float:
         bad, total = sums.since(bad_name), sums.since(total_name)
@@ -107,11 +110,16 @@ def _tests(spec: GateSpec, sums: Sums, columns: Columns) -> dict[str, float]:
     tests = {"overall": absolute(columns.bad, columns.total)}
     if columns.live is not None:
         tests["live"] = absolute(*columns.live)
-    if spec.measure == "error_rate":
-        batches = sums.evidence.live_batches
-        rows = np.empty((0, 4), np.int64) if batches is None else batches
-        tests["share"] = float(floored(np.asarray(share().log_e(rows)), np.asarray(rows[:, 2].sum()), least))
     return tests
+
+
+def _share(spec: GateSpec, sums: Sums, ratio: float) -> float:
+    """log E of "more of the live errors than its share of the live traffic" (times ``ratio``)."""
+    batches = sums.evidence.live_batches
+    if batches is None or not len(batches):
+        return 0.0
+    log_e = np.asarray(share(ratio).log_e(batches))
+    return float(floored(log_e, np.asarray(batches[:, 2].sum()), spec.minimum_bad_events))
 
 
 def _failed(case: _Case, found: list[int]) -> RateJudgement:
@@ -134,8 +142,8 @@ def _environment(case: _Case) -> bool:
     columns, sums = case.columns, case.sums
     if case.relative or columns.baseline is None or columns.paired is None:
         return False
-    relative = case.tests.get("share", -math.inf) - math.log(len(case.tests))
-    if reached(sums.segments.with_all(relative, case.segments), case.alphas.rollback):
+    live = _share(case.spec, sums, 1.0) if case.spec.measure == "error_rate" else 0.0
+    if reached(sums.segments.with_all(live, case.segments), case.alphas.rollback):
         return False
     bad, total = (sums.in_whole(name) for name in columns.baseline)
     worse, better = (sums.in_whole(name) for name in columns.paired)

@@ -94,14 +94,12 @@ class Fold:
         if offset < self.commands_next:
             return None
         self.skip_command(offset)
-        if command.kind is CommandKind.START:
-            refusal = self._refuse_start(command)
-        else:
-            refusal = self._refuse(command)
+        start = command.kind is CommandKind.START
+        refusal = self._refuse_start(command) if start else self._refuse(command)
         if refusal:
             self.rejected.append((offset, f"{command.kind} {command.rollout_id}: {refusal}"))
             return None
-        if command.kind is CommandKind.START:
+        if start:
             return self._draft_start(command, self._plans[command.rollout_id])
         state = self._states[command.rollout_id]
         ledger = self._ledgers[command.rollout_id]
@@ -137,7 +135,13 @@ class Fold:
                 raise ChainError(f"rollout {rollout}: no start command with a usable plan is known")
             state = RolloutState.started(self._plans[rollout], decision)
             self._supersede(state.plan.service)
-            self._ledgers[rollout] = Ledger(state.plan.segments, state.plan.join.window_ms, retain=self._retain)
+            join = state.plan.join
+            self._ledgers[rollout] = Ledger(
+                state.plan.segments,
+                join.window_ms,
+                settle_ms=join.grace_ms + join.retain_ms,
+                retain=self._retain,
+            )
         else:
             state = state.apply(decision)
         self._states[rollout] = state

@@ -51,13 +51,16 @@ class Taken:
 class Ledger:
     """Evidence of one rollout.
 
-    ``window_ms``: width of its windows. ``dimensions``: of its cells. ``retain``: how many of the newest
-    window starts stay replaceable after every partition has passed them. ``ignored`` counts what was not
-    taken: ``old`` (a revision that is known or replaced), ``stale`` (a window that is no longer
+    ``window_ms``: width of its windows. ``dimensions``: of its cells. ``settle_ms``: a partition may still
+    report a window for so long after its watermark has passed the window's end (grace and retention of the
+    join). ``retain``: how many of the newest window starts stay replaceable in any case. ``ignored`` counts
+    what was not taken: ``old`` (a revision that is known or replaced), ``stale`` (a window that is no longer
     replaceable), ``foreign`` (other dimensions or bucket families than the plan's).
     """
 
-    def __init__(self, dimensions: tuple[str, ...], window_ms: int, *, retain: int = 64) -> None:
+    def __init__(
+        self, dimensions: tuple[str, ...], window_ms: int, *, settle_ms: int = 0, retain: int = 64
+    ) -> None:
         self.whole = Tally(dimensions)
         self.stage = Tally(dimensions)
         self.ignored: Counter[str] = Counter()
@@ -67,6 +70,7 @@ class Ledger:
         self.at_ms: int | None = None
         self.stage_from_ms: int | None = None
         self._window_ms = window_ms
+        self._settle_ms = settle_ms
         self._retain = retain
         self._kept: dict[int, dict[int, WindowReport]] = {}
         self._edge_ms: int | None = None
@@ -184,7 +188,7 @@ class Ledger:
         while len(self._kept) > self._retain:
             oldest = min(self._kept)
             frontier = self.frontier_ms
-            passed = frontier is not None and oldest + self._window_ms <= frontier
+            passed = frontier is not None and oldest + self._window_ms + self._settle_ms <= frontier
             if not passed and len(self._kept) <= self._retain * LAG_FACTOR:
                 return
             del self._kept[oldest]

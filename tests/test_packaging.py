@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import ast
 import stat
 import subprocess
 import sys
 import tomllib
 import zipfile
+from importlib.metadata import packages_distributions
+from itertools import chain
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 from tests.support.tree import ROOT, copy_tree, rooms
 
 BIN = Path(sys.executable).parent
 # Never in the base install: they are the worker's and the demo's.
 HEAVY = ("faust", "mode", "aiokafka", "numpy", "pyarrow", "pandas", "sklearn")
+
+# pydantic requires exactly one version of it and hands its types on.
+ALONG = {"pydantic_core"}
 
 
 def _run(*command: str | Path, cwd: Path) -> str:
@@ -123,3 +132,50 @@ def test_the_locks_agree() -> None:
         return {line.split(" ")[0] for line in lines if line and line[0] not in "# "}
 
     assert pins("deploy/worker.lock") <= pins("deploy/demo.lock") <= pins("requirements.lock")
+
+
+def _declared() -> dict[str, SpecifierSet]:
+    """Every distribution that pyproject.toml names, in the base, an extra or the dev group."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    extras = project["project"]["optional-dependencies"].values()
+    named = [*project["project"]["dependencies"], *chain(*extras), *project["dependency-groups"]["dev"]]
+    wanted = [Requirement(text) for text in named]
+    return {canonicalize_name(one.name): one.specifier for one in wanted if one.name != "paritygate"}
+
+
+def test_the_lock_is_of_this_pyproject() -> None:
+    """Every requirement is locked at a version that pyproject.toml allows; else ``make lock`` was forgotten."""
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    pins = dict(line.split(" ")[0].split("==") for line in lines if line and line[0] not in "# ")
+
+    missing = {name for name in _declared() if name not in pins}
+    outside = {
+        name: pins[name] for name, allowed in _declared().items() if name in pins and pins[name] not in allowed
+    }
+    assert (missing, outside) == (set(), {})
+
+
+def test_every_import_is_declared() -> None:
+    """What the code imports it also requires: a package that only came along with another may go with it."""
+    owners = packages_distributions()
+    imported: dict[str, str] = {}
+    for name, room in rooms().items():
+        for path in room.rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                for module in _modules(node):
+                    imported.setdefault(module.partition(".")[0], f"{name}/{path.relative_to(room)}")
+
+    undeclared = {
+        f"{module} ({where})"
+        for module, where in imported.items()
+        if module not in sys.stdlib_module_names
+        and module not in {"paritygate", *ALONG}
+        and not {canonicalize_name(owner) for owner in owners.get(module, ())} & _declared().keys()
+    }
+    assert undeclared == set()
+
+
+def _modules(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    return [node.module] if isinstance(node, ast.ImportFrom) and node.module else []

@@ -40,7 +40,7 @@ SCENARIOS: Mapping[str, Scenario] = {
         Scenario(
             name="segment", about="answers flip or fail for one carrier tier at one origin", fault="segment",
             final_stage="shadow", final_action="rollback", exposed=False,
-            worst_segment="carrier_tier=regional & origin=LGA",
+            worst_segment="carrier_tier=low_cost & origin=EWR",
         ),
         Scenario(
             name="latency", about="each candidate call takes 1.3 times as long", fault="latency",

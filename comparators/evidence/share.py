@@ -28,7 +28,7 @@ class ShareEvidence:
     One-sided form with margin of Lindon & Malek (NeurIPS 2022). The realised share of a batch may stand for
     the routing probability: given the margins the count is hypergeometric, and for convex functions (ours is
     exponential in the count) its mean is at most the binomial's (Hoeffding 1963, Theorem 4). That argument
-    covers ratio 1, which is what the gates use.
+    is exact for ratio 1; for others it leaves out only that bad events deplete their own batch.
     """
 
     __slots__ = ("_log_weights", "_multiple", "claim", "ratio")

@@ -123,7 +123,7 @@ def test_a_fault_under_live_load_is_not_diluted(tally_of: Build, first: Judge) -
     found = first(ERRORS, whole, stage, weight=5, live=[(3, 57, 3, 0)])
 
     assert found.kind is VerdictKind.FAIL
-    assert "that users saw" in found.reason or "live error" in found.reason
+    assert found.reason.startswith("3 of 3 answers that users saw failed, at most 1 % may")
     assert first(ERRORS, whole, stage, weight=5, live=[]).kind is VerdictKind.FAIL
 
 
@@ -136,20 +136,35 @@ def test_live_answers_that_lean_delay_a_promotion(tally_of: Build, first: Judge)
     assert "but 4 of 40 answers that users saw failed: waits for more of them" in found.reason
 
 
-def test_the_share_of_live_errors_condemns(tally_of: Build, first: Judge) -> None:
-    """12 of 14 live errors from the candidate's 5 % of traffic: worse than the baseline, below the limit or not."""
-    counts = both(40_000, 60, 55, 10) | {
-        "live_candidate": 2000,
-        "live_candidate_errors": 12,
-        "live_baseline": 38_000,
-        "live_baseline_errors": 2,
-    }
-    found = first(
-        ERRORS, tally_of((), {(): counts}), weight=5, live=[(100, 1900, 1, 0)] * 12 + [(100, 1900, 0, 1)] * 2
-    )
+CANARY = both(40_000, 60, 55, 10) | {
+    "live_candidate": 2000,
+    "live_candidate_errors": 12,
+    "live_baseline": 38_000,
+    "live_baseline_errors": 2,
+}
+LIVE = [(100, 1900, 1, 0)] * 12 + [(100, 1900, 0, 1)] * 2
+
+
+def test_the_share_of_live_errors_condemns_under_a_relative_rule(tally_of: Build, first: Judge) -> None:
+    """12 of 14 live errors from 5 % of the traffic break "at most 50 % more", though all pairs look alike."""
+    found = first("error_rate: {maximum_regression_percent: 50}", tally_of((), {(): CANARY}), weight=5, live=LIVE)
 
     assert found.kind is VerdictKind.FAIL
     assert found.reason.startswith("12 of 14 live errors came from the 5 % of traffic that the candidate answered")
+
+
+def test_worse_than_the_baseline_is_allowed_within_an_absolute_limit(tally_of: Build, first: Judge) -> None:
+    """The same canary keeps "at most 1 %" (0.6 % of its live answers failed): the declared limit counts."""
+    assert first(ERRORS, tally_of((), {(): CANARY}), weight=5, live=LIVE).kind is VerdictKind.PASS
+
+
+def test_the_share_of_live_errors_tells_fault_from_environment(tally_of: Build, first: Judge) -> None:
+    """Both arms at 3 % in shadow would be the environment's; all the live errors being the candidate's is not."""
+    counts = both(4000, 140, 130, 20) | {"live_candidate": 200, "live_candidate_errors": 20, "live_baseline": 3800}
+    rows = [(10, 190, 1, 0)] * 20
+
+    assert first(ERRORS, tally_of((), {(): counts}), weight=5, live=[]).reason_code == "environment"
+    assert first(ERRORS, tally_of((), {(): counts}), weight=5, live=rows).kind is VerdictKind.FAIL
 
 
 def test_a_late_onset_is_found_by_the_panes(tally_of: Build, first: Judge) -> None:

@@ -117,7 +117,7 @@ def test_a_rollback_names_the_segment() -> None:
 
 def test_a_rollback_is_final() -> None:
     """No report and no command moves a rolled back rollout again."""
-    records = [
+    records: list[Command | WindowReport] = [
         START,
         report(0, errors=40),
         *windows(1, 20),

@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from tests.unit.rollouts.conftest import PARTITIONS, command, report
 
 from paritygate.rollouts.replay import Refold, replay
@@ -31,7 +31,12 @@ class FoldMachine(RuleBasedStateMachine):
         self.window = dict.fromkeys(SERVICE, 0)
         self.decider = Refold([])
 
-    @rule(kind=st.sampled_from(["pause", "resume", "rollback"]), rollout=ROLLOUTS)
+    @initialize()
+    def first(self) -> None:
+        """Most histories have a rollout to tell of."""
+        self._command(command("start", "r1"))
+
+    @rule(kind=st.sampled_from(["pause", "pause", "resume", "resume", "resume", "rollback"]), rollout=ROLLOUTS)
     def order(self, kind: str, rollout: str) -> None:
         self._command(command(kind, rollout))
 
@@ -41,7 +46,7 @@ class FoldMachine(RuleBasedStateMachine):
 
     @rule(
         rollout=ROLLOUTS,
-        count=st.integers(1, 4),
+        count=st.integers(1, 8),
         errors=st.sampled_from([0, 0, 0, 0, 1, 4]),
         live=st.integers(0, 9),
     )
@@ -52,6 +57,7 @@ class FoldMachine(RuleBasedStateMachine):
                 self._report(report(self.window[rollout], partition, rollout=rollout, errors=errors, live=live))
             self.window[rollout] += 1
 
+    @precondition(lambda self: len(self.audit) % 4 == 3)
     @rule(rollout=ROLLOUTS, partition=st.integers(0, PARTITIONS - 1))
     def incident(self, rollout: str, partition: int) -> None:
         """One partition sees the candidate fail."""
@@ -139,5 +145,5 @@ class FoldMachine(RuleBasedStateMachine):
         return evidence.whole.to_parts(), evidence.stage.to_parts(), [p.to_parts() for p in evidence.panes]
 
 
-FoldMachine.TestCase.settings = settings(derandomize=True, max_examples=80, stateful_step_count=40, deadline=None)
+FoldMachine.TestCase.settings = settings(derandomize=True, max_examples=50, stateful_step_count=30, deadline=None)
 TestFoldMachine = FoldMachine.TestCase

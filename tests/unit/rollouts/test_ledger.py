@@ -173,6 +173,18 @@ def test_a_partition_that_lags_loses_nothing() -> None:
     assert not book.ignored
 
 
+def test_a_window_stays_open_while_a_partition_may_still_close_it() -> None:
+    """A window is reported only grace after the watermark passed it; that is no reason to drop it."""
+    ahead = [replace(report(w, 0), watermark_ms=ORIGIN_MS + (w + 6) * WINDOW_MS) for w in range(30)]
+    behind = [replace(report(w, 1), watermark_ms=ORIGIN_MS + (w + 6) * WINDOW_MS) for w in range(3)]
+    book = Ledger(("origin",), WINDOW_MS, settle_ms=5 * WINDOW_MS, retain=8)
+    for r in (*ahead, *behind, report(3, 1)):
+        book.take(r)
+
+    assert book.whole.count("pairs") == (30 + 4) * 60
+    assert not book.ignored
+
+
 def test_a_partition_that_never_comes_back_does_not_fill_the_memory() -> None:
     """There is an end to the patience."""
     book = filled([report(w, 0) for w in range(8 * room.LAG_FACTOR + 50)], retain=8)

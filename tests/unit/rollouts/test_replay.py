@@ -8,7 +8,7 @@ import pytest
 from tests.unit.rollouts.conftest import PARTITIONS, command, report, windows
 
 from paritygate.rollouts.fold import Fold
-from paritygate.rollouts.replay import Refold, chained, replay, schedule
+from paritygate.rollouts.replay import COMMANDED, Refold, chained, replay, schedule
 from paritygate.schemas.command import Command
 from paritygate.schemas.decision import Action, GateDecision
 from paritygate.schemas.report import WindowReport
@@ -79,12 +79,12 @@ def restarted(
         new += refold.apply_report(offset, r)
     new += refold.catch_up()
     windows_next, commands_next = len(reports), len(commands)
-    for r in records[cut:]:
-        if isinstance(r, Command):
-            new += refold.apply_command(commands_next, r)
+    for record in records[cut:]:
+        if isinstance(record, Command):
+            new += refold.apply_command(commands_next, record)
             commands_next += 1
         else:
-            new += refold.apply_report(windows_next, r)
+            new += refold.apply_report(windows_next, record)
             windows_next += 1
     return refold, new
 
@@ -111,11 +111,10 @@ def test_a_restart_at_every_cut_point_writes_the_same_bytes(skip_settled: bool) 
 
 def test_a_decision_that_was_lost_before_it_was_written_is_made_again() -> None:
     """The decider died between the fold and the audit topic; the report is still in the log."""
-    caused_by_reports = [
-        i for i, d in enumerate(WHOLE) if d.reason_code not in ("started", "paused", "resumed", "operator_rollback")
-    ]
-    for i in caused_by_reports:
-        cut = next(n for n in range(len(STORY) + 1) if len(live(STORY[:n])) == i + 1)
+    after = [len(live(STORY[:cut])) for cut in range(len(STORY) + 1)]
+    lost = [i for i, d in enumerate(WHOLE) if d.reason_code not in COMMANDED]
+    for i in lost:
+        cut = after.index(i + 1)
         refold, new = restarted(STORY, cut, WHOLE[:i], skip_settled=False)
 
         assert refold.differences == []

@@ -1,0 +1,161 @@
+"""``paritygate demo``: one scenario or the whole story, live in the terminal, ended cleanly.
+
+Exit code 0 only when every scenario ended as its table says.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from paritygate.cli.console import console, note
+from paritygate.cli.demo.follow import Follower
+from paritygate.cli.demo.plan import demo_plan
+from paritygate.cli.demo.scenarios import SCENARIOS, STORY, Scenario
+from paritygate.cli.demo.serve import Service
+from paritygate.cli.demo.stack import Stack, running_stack
+from paritygate.cli.demo.summary import Summary, summarise
+from paritygate.cli.follow import Rung
+from paritygate.cli.kafka import end_offsets, write
+from paritygate.cli.options import Bootstrap
+from paritygate.cli.render import instant, panel, sentence
+from paritygate.producers.flights.data import Flight, flights, load_table
+from paritygate.producers.flights.models import Models, load_models
+from paritygate.schemas.command import Command, CommandKind
+from paritygate.schemas.decision import GateDecision
+from paritygate.schemas.errors import ConfigError, ParityGateError
+from paritygate.schemas.topics import AUDIT, BULK, DECISIONS, ROLLOUTS, TOPICS, WINDOWS, dead_letter_topic
+
+#: Requests per second at speed 1: both arms, publishing, the worker and the broker on two cores.
+BASE_RATE_PER_S = 350.0
+#: Candidates of one run in the log of another must not be confused: ids are single-use.
+_RUN = "%Y%m%d-%H%M%S"
+
+
+def demo(  # noqa: PLR0917  (options of a command line, given by name)
+    scenario: Annotated[
+        str | None, typer.Option(help=f"One of {', '.join(SCENARIOS)}; without it the whole story.")
+    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the result here.")] = None,
+    speed: Annotated[float, typer.Option(min=0.1, max=4, help="Requests per second, as a factor.")] = 1.0,
+    bootstrap: Bootstrap = None,
+    folder: Annotated[Path, typer.Option(help="Where logs, plans and the broker's data go.")] = Path("run/demo"),
+    cache: Annotated[Path, typer.Option(help="Where prepared data and models are kept.")] = Path(".cache"),
+) -> None:
+    """Two real models on real flights: a hidden fault is caught, the mended candidate climbs to 100 %."""
+    if scenario is not None and scenario not in SCENARIOS:
+        raise ConfigError(f"no scenario is called {scenario!r}: choose {', '.join(SCENARIOS)}")
+    names = STORY if scenario is None else (scenario,)
+    started = time.monotonic()
+    table = load_table(cache, note)
+    models = load_models(table, cache, note)
+    with running_stack(folder, bootstrap, note) as stack:
+        summaries = [run_scenario(SCENARIOS[n], stack, flights(table), models, speed) for n in names]
+        _tell_where(stack)
+    if json_file is not None:
+        _write_json(json_file, summaries)
+    note(f"done in {time.monotonic() - started:.0f} s")
+    if not all(s.ok for s in summaries):
+        raise typer.Exit(1)
+
+
+def run_scenario(
+    scenario: Scenario, stack: Stack, traffic: Iterator[Flight], models: Models, speed: float
+) -> Summary:
+    """Start the rollout, serve until it ends, and judge how it ended. Blocks.
+
+    :raises ParityGateError: the decider never answered the start.
+    """
+    rollout = f"flights-{scenario.name}-{time.strftime(_RUN)}"
+    path = stack.folder / f"{rollout}.yaml"
+    text, plan = demo_plan(
+        rollout, baseline=models.baseline.version, candidate=models.candidate.version, file=str(path)
+    )
+    path.write_text(text)
+    note("")
+    note(f"── {scenario.name}: {scenario.about} ──")
+    rungs = [Rung(s.name, s.weight) for s in plan.stages]
+    with _picture(rungs) as show, Follower(stack.kafka, rollout, show) as follower:
+        command = Command(
+            kind=CommandKind.START, rollout_id=rollout, actor="paritygate demo",
+            issued_at_ms=time.time_ns() // 1_000_000, plan=plan.to_plain(),
+        )  # fmt: skip
+        write(stack.kafka, stack.kafka.topic(ROLLOUTS.name), rollout, command.to_bytes())
+        if not follower.wait_for(1, 30):
+            raise ParityGateError(f"no decision about the start came within 30 s; see {stack.worker_log}")
+        served = Service(
+            kafka=stack.kafka, rollout_id=rollout, scenario=scenario.fault, models=models, flights=traffic,
+            rate_per_s=BASE_RATE_PER_S * speed, folder=stack.folder, ended=lambda: follower.ended,
+            limit_s=scenario.traffic_s,
+        ).serve()  # fmt: skip
+        decisions = list(follower.decisions)
+    summary = summarise(
+        scenario,
+        decisions,
+        dead_letters=_dead_letters(stack),
+        rollback_latency_ms=served.rollback_latency_ms,
+        events_per_s=served.events / served.seconds,
+    )
+    _print_summary(summary, served.requests)
+    return summary
+
+
+@contextmanager
+def _picture(rungs: list[Rung]) -> Iterator[Callable[[GateDecision], None]]:
+    """Redraw one panel on a terminal; elsewhere print a line per decision."""
+    if not sys.stdout.isatty():
+        yield lambda d: note(f"{instant(d.at_ms)} {sentence(d).plain}")
+        return
+    from rich.live import Live  # noqa: PLC0415
+
+    with Live("waiting for the first decision", console=console(), auto_refresh=False) as live:
+        yield lambda d: live.update(panel(d, rungs), refresh=True)
+
+
+def _dead_letters(stack: Stack) -> int:
+    names = [stack.kafka.topic(dead_letter_topic(t).name) for t in BULK]
+    return sum(sum(end_offsets(stack.kafka, name).values()) for name in names)
+
+
+def _print_summary(summary: Summary, requests: int) -> None:
+    note(
+        f"{'as it must' if summary.ok else 'NOT as it must'}: {summary.final_action} at {summary.final_stage}; "
+        f"{requests:,} requests, {summary.pairs:,} pairs, {summary.exposed_requests:,} users exposed, "
+        f"{summary.events_per_s:,.0f} events/s"
+    )
+    note(f"why: {summary.reason}")
+    if summary.rollback_latency_ms is not None:
+        note(f"weight 0 came {summary.rollback_latency_ms:,.0f} ms after the first decidable live failure")
+    for problem in summary.problems:
+        note(f"problem: {problem}")
+
+
+def _tell_where(stack: Stack) -> None:
+    """Where everything lies, and how to look at it; the broker ends with the demo, its data stay."""
+    note("")
+    note("where things are:")
+    for topic in (DECISIONS, AUDIT, WINDOWS):
+        records = sum(end_offsets(stack.kafka, stack.kafka.topic(topic.name)).values())
+        note(f"  {topic.name:16} {records:>7,} records, {topic.about}")
+    note(f"  plans, logs      {stack.folder}")
+    if stack.kind == "apache":
+        note(
+            f"  to look at the {len(TOPICS)} topics again: PARITYGATE_RUN={stack.folder} paritygate broker up, then"
+        )
+        note("    paritygate tail audit.v1            every decision with its reasons")
+        note("    paritygate tail windows.v1 --max 3  what the decisions rest on")
+        note("    paritygate status")
+
+
+def _write_json(path: Path, summaries: list[Summary]) -> None:
+    import orjson  # noqa: PLC0415
+
+    plain = [s.plain() for s in summaries]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(orjson.dumps(plain[0] if len(plain) == 1 else plain, option=orjson.OPT_INDENT_2) + b"\n")

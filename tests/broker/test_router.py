@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.support.kafka import KafkaBench
+
+from paritygate.router.state import RoutingState
+from paritygate.router.watcher import DecisionWatcher, Source
+from paritygate.schemas.ack import RouterAck
+from paritygate.schemas.client import KafkaSettings
+from paritygate.schemas.decision import Action, GateDecision
+from paritygate.schemas.errors import ConfigError
+from paritygate.schemas.metrics import Metrics
+from paritygate.schemas.prediction import Arm
+from paritygate.schemas.topics import DECISIONS, ROUTER_ACKS
+
+pytestmark = pytest.mark.broker
+WAIT_S = 20.0
+
+
+def decision(
+    sequence: int, weight: int, action: Action = Action.PROMOTE, rollout_id: str = "r1", reason: str = "ok"
+) -> GateDecision:
+    return GateDecision(
+        rollout_id=rollout_id,
+        sequence=sequence,
+        action=action,
+        stage=str(weight),
+        weight=weight,
+        from_stage="shadow",
+        reason_code="test",
+        reason=reason,
+        at_ms=sequence,
+        baseline_version="v1",
+        candidate_version="v2",
+        policy_digest="p",
+        evidence_digest="e",
+    )
+
+
+class Bench:
+    """Decisions in, a watcher that obeys, acknowledgements out."""
+
+    def __init__(self, kafka: KafkaBench, folder: Path) -> None:
+        self.kafka, self.folder = kafka, folder
+        self.settings: KafkaSettings = kafka.settings("router")
+        self.watchers: list[DecisionWatcher] = []
+
+    def create(self) -> None:
+        self.kafka.create_topics(self.settings, topics=(DECISIONS, ROUTER_ACKS))
+
+    def decide(self, *decisions: GateDecision) -> None:
+        records = [(d.rollout_id, d.to_bytes()) for d in decisions]
+        self.kafka.produce(self.settings.topic(DECISIONS.name), records)
+
+    def junk(self, value: bytes | None) -> None:
+        self.kafka.produce(self.settings.topic(DECISIONS.name), [("r1", value)])
+
+    def watch(
+        self, on_change: Callable[[RoutingState], None] | None = None, metrics: Metrics | None = None
+    ) -> DecisionWatcher:
+        watcher = DecisionWatcher(self.settings, "r1", "router-a", self.folder, on_change, metrics=metrics)
+        self.watchers.append(watcher)
+        return watcher
+
+    def acks(self, count: int) -> list[RouterAck]:
+        records = self.kafka.read(self.settings.topic(ROUTER_ACKS.name), count=count)
+        return [RouterAck.from_bytes(r.value or b"") for r in records]
+
+
+@pytest.fixture
+def bench(kafka: KafkaBench, tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(kafka, tmp_path)
+    yield bench
+    for watcher in bench.watchers:
+        watcher.close()
+
+
+def until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + WAIT_S
+    while not holds():
+        assert time.monotonic() < end, "it did not come in time"
+        time.sleep(0.005)
+
+
+def test_history_is_not_lived_through(bench: Bench) -> None:
+    """A router that starts late shows the newest decision only, and says once which one it applied."""
+    bench.create()
+    bench.decide(*(decision(n, w) for n, w in enumerate((0, 1, 5, 25))))
+    seen: list[int] = []
+    watcher = bench.watch(lambda state: seen.append(state.weight))
+
+    assert watcher.wait_ready(WAIT_S)
+    assert watcher.source is Source.FOLLOWING
+    assert (watcher.weight, watcher.state.sequence) == (25, 3)
+    assert seen == [25]
+    assert [(a.sequence, a.weight, a.router_id) for a in bench.acks(1)] == [(3, 25, "router-a")]
+
+
+def test_decisions_are_obeyed_as_they_come(bench: Bench) -> None:
+    """New decisions take effect and are acknowledged; stale, forked and foreign ones are only counted."""
+    bench.create()
+    watcher = bench.watch()
+    assert watcher.wait_ready(WAIT_S)
+    bench.decide(
+        decision(2, 5),
+        decision(1, 100),
+        decision(2, 100, reason="another decider"),
+        decision(9, 100, rollout_id="r2"),
+        decision(3, 25),
+    )
+    until(lambda: watcher.state.sequence == 3)
+
+    assert watcher.weight == 25
+    assert watcher.state.ignored == {"stale": 1, "forked": 1, "other_rollout": 1}
+    assert [(a.sequence, a.weight) for a in bench.acks(2)] == [(2, 5), (3, 25)]
+
+
+def test_rollback_is_absorbing_across_a_restart(bench: Bench) -> None:
+    """After a rollback nothing raises the weight, also not for the next process of the same router."""
+    bench.create()
+    first = bench.watch()
+    assert first.wait_ready(WAIT_S)
+    bench.decide(decision(0, 50), decision(1, 0, Action.ROLLBACK))
+    until(lambda: first.state.rolled_back)
+    bench.decide(decision(2, 100))
+    until(lambda: first.state.ignored.get("absorbed") == 1)
+    first.close()
+
+    second = bench.watch()
+    assert second.state.rolled_back
+    assert second.wait_ready(WAIT_S)
+    assert second.weight == 0
+    assert second.choose("any") is Arm.BASELINE
+
+
+def test_broken_records_and_callbacks_stop_nothing(bench: Bench) -> None:
+    """Junk on the topic, a tombstone and a raising callback are counted; the next decision is obeyed."""
+    bench.create()
+
+    def raises(_: RoutingState) -> None:
+        raise RuntimeError("the service's mistake")
+
+    metrics = Metrics()
+    watcher = bench.watch(raises, metrics)
+    assert watcher.wait_ready(WAIT_S)
+    bench.junk(b"{not json")
+    bench.junk(None)
+    bench.decide(decision(0, 5))
+    until(lambda: watcher.weight == 5)
+    assert len(bench.acks(1)) == 1
+    watcher.close()
+
+    errors = {x["kind"]: v for n, x, v in metrics.values() if n == "paritygate_router_errors_total"}
+    assert errors == {"undecodable": 1, "callback": 1}
+
+
+def test_topic_made_later_is_followed(bench: Bench) -> None:
+    """A router that is there before its topic starts on weight 0 and follows once the topic is made."""
+    watcher = bench.watch()
+    assert not watcher.wait_ready(0.3)
+    assert watcher.source is Source.BOOT_DEFAULT
+    bench.create()
+    bench.decide(decision(0, 5))
+
+    assert watcher.wait_ready(60)
+    until(lambda: watcher.weight == 5)
+
+
+def test_control_topic_made_anew_freezes_the_router(bench: Bench) -> None:
+    """Where the log ends before what the router knows, it stays on its last known good and warns."""
+    bench.create()
+    first = bench.watch()
+    assert first.wait_ready(WAIT_S)
+    bench.decide(decision(7, 25))
+    until(lambda: first.weight == 25)
+    first.close()
+    bench.settings = bench.kafka.settings("anew")
+    bench.create()
+    bench.decide(decision(0, 0))
+
+    second = bench.watch()
+    assert second.wait_ready(WAIT_S)
+    assert second.weight == 25
+    assert "re-created" in second.warning
+
+
+def test_lost_broker_leaves_the_weight(bench: Bench) -> None:
+    """When the broker goes the weight stays (control_lost); when it is back the router follows again."""
+    bench.create()
+    watcher = bench.watch()
+    assert watcher.wait_ready(WAIT_S)
+    bench.decide(decision(0, 5))
+    until(lambda: watcher.weight == 5)
+    try:
+        bench.kafka.broker.kill()
+    except ConfigError as error:
+        pytest.skip(f"not ours to break: {error}")
+    try:
+        until(lambda: watcher.source is Source.CONTROL_LOST)
+        assert watcher.weight == 5
+    finally:
+        bench.kafka.broker.restart()
+    bench.decide(decision(1, 25))
+
+    until(lambda: watcher.weight == 25)
+    until(lambda: watcher.source is Source.FOLLOWING)
