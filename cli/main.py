@@ -12,8 +12,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from importlib import import_module
-from importlib.util import find_spec
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 from typer.core import TyperGroup
@@ -26,59 +25,78 @@ DEBUG = "PARITYGATE_DEBUG"
 OUR_MISTAKE = 70
 INTERRUPTED = 130
 
-#: Verb -> module and name of its function or Typer app, in the order of ``--help``.
-VERBS: Mapping[str, tuple[str, str]] = {
-    "demo": ("paritygate.cli.demo", "demo"),
-    "init": ("paritygate.cli.init", "init"),
-    "validate": ("paritygate.cli.validate", "validate"),
-    "broker": ("paritygate.cli.broker", "broker_app"),
-    "topics": ("paritygate.cli.topics", "topics_app"),
-    "worker": ("paritygate.cli.worker", "worker"),
-    "start": ("paritygate.cli.command", "start"),
-    "pause": ("paritygate.cli.command", "pause"),
-    "resume": ("paritygate.cli.command", "resume"),
-    "rollback": ("paritygate.cli.command", "rollback"),
-    "status": ("paritygate.cli.status", "status"),
-    "watch": ("paritygate.cli.watch", "watch"),
-    "tail": ("paritygate.cli.tail", "tail"),
-    "doctor": ("paritygate.cli.doctor", "doctor"),
-    "version": ("paritygate.cli.version", "version"),
+
+class Verb(NamedTuple):
+    """Where a verb's function or Typer app is, and its line in ``--help``."""
+
+    module: str
+    attribute: str
+    about: str
+
+
+VERBS: Mapping[str, Verb] = {
+    "demo": Verb(
+        "demo", "demo", "Run the whole story on real flights: a fault is caught, the mended model climbs."
+    ),
+    "init": Verb("init", "init", "Write a commented rollout.yaml and a small service to start from."),
+    "validate": Verb("validate", "validate", "Check a rollout.yaml and print its digest."),
+    "broker": Verb("broker", "broker_app", "Start, stop or look at the local Kafka broker."),
+    "topics": Verb("topics", "topics_app", "List the topics, make them, check them."),
+    "worker": Verb("worker", "worker", "Run a worker that joins, measures and decides."),
+    "start": Verb("command", "start", "Start a rollout in the shadow."),
+    "pause": Verb("command", "pause", "Pause a rollout: no promotion until it is resumed."),
+    "resume": Verb("command", "resume", "Resume a paused rollout."),
+    "rollback": Verb("command", "rollback", "Take a rollout back: weight 0 at every router, for good."),
+    "status": Verb("status", "status", "Show where each rollout stands, or one with its gates and routers."),
+    "watch": Verb("watch", "watch", "Follow one rollout live."),
+    "tail": Verb("tail", "tail", "Print the records of a topic, decoded and filtered."),
+    "doctor": Verb("doctor", "doctor", "Check broker, topics, partitioner, keys, worker and freshness."),
+    "version": Verb("version", "version", "Print the version."),
 }
 
 
 class Verbs(TyperGroup):
-    """A group whose commands are imported when asked for: ``--version`` must not pay for Kafka."""
+    """A group whose commands are imported when they are said: the help must not pay for Kafka and pandas."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """The verbs whose module is there."""
-        return [name for name, (module, _) in VERBS.items() if find_spec(module) is not None]
+        """The verbs, in the order of the table."""
+        return list(VERBS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The verb, or None where there is no such."""
-        module, attribute = VERBS.get(cmd_name, ("", ""))
-        if not module or find_spec(module) is None:
-            return None
-        found = getattr(import_module(module), attribute, None)
-        if found is None:
-            return None
-        if isinstance(found, typer.Typer):
-            group = typer.main.get_group(found)
-            group.name = cmd_name
-            return group
-        return _single(cmd_name, found)
+        """A stand-in with the verb's line of help; None where there is no such verb."""
+        return _single(cmd_name, _nothing, VERBS[cmd_name].about) if cmd_name in VERBS else None
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
-        """Split the arguments; an unknown verb gets the nearest known one named."""
-        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
-            near = get_close_matches(args[0], self.list_commands(ctx), n=1)
-            ctx.fail(f"no such command {args[0]!r}" + (f", did you mean {near[0]!r}?" if near else ""))
-        return super().resolve_command(ctx, args)
+        """The real command; an unknown verb gets the nearest known one named."""
+        name = args[0]
+        if name not in VERBS and not name.startswith("-"):
+            near = get_close_matches(name, VERBS, n=1)
+            ctx.fail(f"no such command {name!r}" + (f", did you mean {near[0]!r}?" if near else ""))
+        return (name, load(name), args[1:]) if name in VERBS else super().resolve_command(ctx, args)
 
 
-def _single(name: str, function: Callable[..., Any]) -> Any:
-    app = typer.Typer(add_completion=False)
-    app.command(name)(function)
-    return typer.main.get_command(app)
+def load(name: str) -> Any:
+    """Import a verb.
+
+    :raises ConfigError: an extra that it needs is not installed.
+    """
+    verb = VERBS[name]
+    found = getattr(import_module(f"paritygate.cli.{verb.module}"), verb.attribute)
+    if isinstance(found, typer.Typer):
+        group = typer.main.get_group(found)
+        group.name = name
+        return group
+    return _single(name, found)
+
+
+def _nothing() -> None:
+    pass
+
+
+def _single(name: str, function: Callable[..., Any], about: str | None = None) -> Any:
+    single = typer.Typer(add_completion=False)
+    single.command(name, help=about)(function)
+    return typer.main.get_command(single)
 
 
 app = typer.Typer(

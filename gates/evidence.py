@@ -22,6 +22,8 @@ F64 = npt.NDArray[np.float64]
 
 #: Log weights of the starts of an e-process: half for the start of the rollout, a quarter for pane starts,
 #: and 1/32 for the start of each stage (a ladder has eight at most; the part of past stages is given up).
+#: Panes that are never cut anew make this a mixture with fixed weights. Where old panes are merged to make
+#: room, starts are given up and their weight is used again: each doubling adds at most 1/8 to the sum.
 WHOLE_LOG_WEIGHT: Final = math.log(1 / 2)
 STAGE_LOG_WEIGHT: Final = math.log(1 / 32)
 

@@ -10,7 +10,9 @@ Laws:
   goes first into the executor is drawn at random per request: the second call finds warmer caches, and the
   event loop wakes up and works while it runs, so a fixed order would favour one arm. The price is that every
   other request waits for the shadow's service time before its own; a service that cannot pay it sets
-  ``shadow_first_ratio=0`` (the primary always goes first) and gives up that symmetry.
+  ``shadow_first_ratio=0`` (the primary always goes first) and gives up that symmetry. What is left is that
+  the loop has more to do after a primary's answer than after a shadow's: identical models of 0.5 ms showed
+  a shadow 0.5 % slower than the primary at the median.
 
 The shared executor has one worker: models of one process compete for one interpreter anyhow, and side by
 side they would slow each other in ways that depend on traffic. A shadow arm that hangs in it is left behind
@@ -146,7 +148,7 @@ class ShadowRouter:
             primary=arm,
             event_at_ms=self._clock(),
             endpoint=endpoint,
-            segments=segments or {},
+            segments=dict(segments) if segments else {},
             trace_id=trace_id,
             instance_id=self.instance_id,
         )

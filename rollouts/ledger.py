@@ -55,7 +55,7 @@ class Ledger:
     report a window for so long after its watermark has passed the window's end (grace and retention of the
     join). ``retain``: how many of the newest window starts stay replaceable in any case. ``ignored`` counts
     what was not taken: ``old`` (a revision that is known or replaced), ``stale`` (a window that is no longer
-    replaceable), ``foreign`` (other dimensions or bucket families than the plan's).
+    replaceable), ``foreign`` (dimensions, bucket families or lengths other than ours).
     """
 
     def __init__(
@@ -97,7 +97,11 @@ class Ledger:
             return self._ignore("old")
         if report.dimensions != self.whole.dimensions or any(_foreign(h.name) for h in report.histograms):
             return self._ignore("foreign")
-        change = Tally.from_report(report, BUCKET_COUNTS)
+        try:
+            change = Tally.from_report(report, BUCKET_COUNTS)
+        except (IndexError, ValueError):
+            # Buckets or counts beyond their arrays: one bad record must not stop every other rollout.
+            return self._ignore("foreign")
         if known is not None:
             change.add(Tally.from_report(known, BUCKET_COUNTS), sign=-1)
         self._kept.setdefault(start, {})[report.partition] = report

@@ -162,6 +162,7 @@ class JoinKeeper:
 
     async def _run(self, fetcher: BatchFetcher) -> None:
         while not self._stopping:
+            asked_ms = self._clock_ms()
             fetched, lost = await fetcher.fetch(self._positions())
             for gap in lost:
                 self._report_loss(gap)
@@ -172,7 +173,7 @@ class JoinKeeper:
                 await self._apply(answer)
                 if answer.data:
                     self._metrics.applied(time.perf_counter() - began)
-            await self._settle(fetched)
+            await self._settle(fetched, asked_ms)
             if self._clock_ms() - self._checkpointed_ms >= self._settings.checkpoint_ms:
                 await self._checkpoint()
             await asyncio.sleep(0)
@@ -270,14 +271,19 @@ class JoinKeeper:
             answer.topic, answer.partition, poison[0].offset, poison[0].reason, len(poison), letters[0].topic,
         )  # fmt: skip
 
-    async def _settle(self, fetched: list[Fetched]) -> None:
+    async def _settle(self, fetched: list[Fetched], asked_ms: int) -> None:
+        """Let time pass and publish what it closed.
+
+        Where all sources are idle the wall clock drives time, but only to the moment at which the request
+        was sent: what was appended since then is not known to be absent.
+        """
         answered = {f.partition for f in fetched}
         reports: list[WindowReport] = []
-        now_ms = self._clock_ms()
         self._declare()
         for partition, join in self._joins.items():
-            idle = partition in answered and now_ms - self._last_data_ms[partition] > self._settings.idle_after_ms
-            join.advance(now_ms if idle else None)
+            idle_ms = asked_ms - self._last_data_ms[partition]
+            idle = partition in answered and idle_ms > self._settings.idle_after_ms
+            join.advance(asked_ms if idle else None)
             reports += join.take_reports(self._generations[partition])
             self._metrics.join_state(partition, join)
         await self._publish(reports)

@@ -90,7 +90,7 @@ def run_scenario(
         if not follower.wait_for(1, 30):
             raise ParityGateError(f"no decision about the start came within 30 s; see {stack.worker_log}")
         served = Service(
-            kafka=stack.kafka, rollout_id=rollout, scenario=scenario.fault, models=models, flights=traffic,
+            kafka=stack.kafka, rollout_id=rollout, scenario=scenario.name, models=models, flights=traffic,
             rate_per_s=BASE_RATE_PER_S * speed, folder=stack.folder, ended=lambda: follower.ended,
             limit_s=scenario.traffic_s,
         ).serve()  # fmt: skip

@@ -17,7 +17,6 @@ class Scenario:
 
     name: str
     about: str
-    fault: str
     final_stage: str
     final_action: str
     exposed: bool
@@ -30,29 +29,29 @@ SCENARIOS: Mapping[str, Scenario] = {
     s.name: s
     for s in (
         Scenario(
-            name="healthy", about="the real candidate, with the weather features", fault="none",
+            name="healthy", about="the real candidate, with the weather features",
             final_stage="100", final_action="promote", exposed=True,
         ),
         Scenario(
-            name="same", about="candidate = baseline (A/A): both arms must look alike", fault="same",
+            name="same", about="candidate = baseline (A/A): both arms must look alike",
             final_stage="100", final_action="promote", exposed=True,
         ),
         Scenario(
-            name="segment", about="answers flip or fail for one carrier tier at one origin", fault="segment",
+            name="segment", about="answers flip or fail for one carrier tier at one origin",
             final_stage="shadow", final_action="rollback", exposed=False,
             worst_segment="carrier_tier=low_cost & origin=EWR",
         ),
         Scenario(
-            name="latency", about="each candidate call takes 1.3 times as long", fault="latency",
+            name="latency", about="each candidate call takes 1.3 times as long",
             final_stage="shadow", final_action="rollback", exposed=False, reason_has=("latency_p95_ms",),
         ),
         Scenario(
-            name="schema", about="2 % of the outputs miss confidence or put it outside 0..1", fault="schema",
+            name="schema", about="2 % of the outputs miss confidence or put it outside 0..1",
             final_stage="shadow", final_action="rollback", exposed=False,
             reason_has=("schema_validation_pass_rate", "confidence"),
         ),
         Scenario(
-            name="canary-only", about="good in shadow, fails under live load from 5 % on", fault="canary-only",
+            name="canary-only", about="good in shadow, fails under live load from 5 % on",
             final_stage="5", final_action="rollback", exposed=True, reason_has=("error_rate",),
         ),
     )

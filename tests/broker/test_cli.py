@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,13 +9,14 @@ from typing import Any
 import orjson
 import pytest
 from confluent_kafka.cimpl import NewTopic
+from fastapi.testclient import TestClient
 from tests.support.kafka import KafkaBench
 
 from paritygate.cli.main import main
 from paritygate.cli.murmur2 import partition_of
 from paritygate.schemas.ack import RouterAck
 from paritygate.schemas.client import KafkaSettings
-from paritygate.schemas.codec import encode
+from paritygate.schemas.codec import decode_prediction, encode
 from paritygate.schemas.command import Command
 from paritygate.schemas.decision import Action, GateDecision
 from paritygate.schemas.prediction import Arm, PredictionEvent, Role, Status
@@ -248,3 +250,25 @@ def test_doctor_without_a_broker_fails_once(run: Run, settings: KafkaSettings) -
     assert code == 1
     assert (results.count("fail"), results.count("skip")) == (1, 4)
     assert os.environ["PARITYGATE_BOOTSTRAP"] == settings.bootstrap
+
+
+def test_service_of_init_serves_and_publishes(
+    run: Run, settings: KafkaSettings, kafka: KafkaBench, tmp_path: Path
+) -> None:
+    """The service as init writes it answers, asks the other version too, and obeys a decision."""
+    kafka.create_topics(settings)
+    assert run("init")[0] == 0
+    service = runpy.run_path(str(tmp_path / "service.py"))
+    rollout = service["ROLLOUT"]
+    write(kafka, settings, decision(rollout, 0, 0), decision(rollout, 1, 100))
+
+    with TestClient(service["app"]) as client:
+        kafka.read(settings.topic(ROUTER_ACKS.name), count=1)
+        answers = [client.post("/predict", json={"tier": "gold"}) for _ in range(5)]
+
+    assert {(a.status_code, a.json()["model_version"]) for a in answers} == {(200, "2")}
+    primary = kafka.read(settings.topic(PREDICTIONS_PRIMARY.name), count=5)
+    shadow = kafka.read(settings.topic(PREDICTIONS_SHADOW.name), count=5)
+    assert {decode_prediction(r.value).arm for r in primary} == {Arm.CANDIDATE}
+    assert {decode_prediction(r.value).arm for r in shadow} == {Arm.BASELINE}
+    assert sorted(r.key or b"" for r in primary) == sorted(r.key or b"" for r in shadow)

@@ -212,6 +212,18 @@ def test_an_event_after_its_request_was_settled_is_late() -> None:
     assert window(bench, 10_000).count("missing_candidate") == 1
 
 
+def test_late_begins_where_windows_close() -> None:
+    """At the horizon (event time minus lateness and grace) an event may still wait; a millisecond before, not."""
+    bench = bench_of()
+    tick(bench, 20_000)
+    bench.publish()
+    for i, at_ms in enumerate((17_500, 17_499)):
+        bench.append(prediction(i, BASE, at_ms))
+    bench.fetch_all()
+
+    assert bench.join.bins() == {"paired": 2, "pending": 1, "late": 1}
+
+
 def test_a_late_event_whose_partner_still_waits_is_paired() -> None:
     """An old stamp does not matter while the other arm's event waits."""
     bench = bench_of(prediction(1, CAND, 19_000))
@@ -582,21 +594,29 @@ def test_a_million_segment_values_stay_bounded() -> None:
 
 
 def test_a_rollout_is_joined_from_its_declaration_on() -> None:
-    """Events before it are foreign for good, also when they are read again after a restart."""
-    bench = JoinBench()
+    """Events before it are foreign for good, also when another rollout has them read again after a restart."""
+    bench = JoinBench(replace(SETTINGS, rollout_id="older"))
+    for event in (replace(e, rollout_id="older") for e in pairs([0], 10_000)):
+        bench.append(event)
     for event in pairs([1], 10_000):
         bench.append(event)
     bench.append(prediction(2, BASE, 10_000))
+    bench.append(Outcome(request_id="r1", rollout_id="older", measure="m", event_at_ms=10_000))
+    bench.append(Outcome(request_id="r1", rollout_id="roll", measure="m", event_at_ms=10_000))
     bench.fetch_all()
     bench.join.declare(SETTINGS)
     bench.append(prediction(3, BASE, 10_001))
     bench.fetch_all()
     bench.crash(bench.join.snapshot())
+    assert [bench.join.position(t) for t in (PRIMARY_TOPIC, SHADOW_TOPIC, OUTCOMES_TOPIC)] == [0, 0, 0]
     bench.append(prediction(2, CAND, 10_000))
     bench.append(prediction(1, BASE, 10_000))
+    bench.append(Outcome(request_id="r1", rollout_id="roll", measure="m", event_at_ms=10_000))
     bench.finish(60_000)
 
-    assert bench.join.bins() == {"foreign": 3, "missing_candidate": 2, "missing_baseline": 1}
+    assert bench.join.bins() == {
+        "paired": 2, "foreign": 4, "missing_candidate": 2, "missing_baseline": 1, "outcome": 2,
+    }  # fmt: skip
 
 
 def test_declaring_twice_changes_nothing() -> None:
@@ -708,6 +728,24 @@ def test_nothing_is_counted_twice_after_a_restart() -> None:
     assert sum(bench.join.bins().values()) == bench.read_offsets()
 
 
+def test_repeats_are_known_over_a_restart() -> None:
+    """Reading again begins at the first event of the oldest generation, not at the last one read of it."""
+    bench = JoinBench(SETTINGS)
+    for turn in range(3):
+        for event in pairs([turn], 10_000 + turn):
+            bench.append(event)
+        bench.append(Outcome(request_id=f"r{turn}", rollout_id="roll", measure="m", event_at_ms=10_000 + turn))
+        bench.fetch_all()
+    bench.crash(bench.join.snapshot())
+    for event in pairs(range(3), 10_000, 1):
+        bench.append(event)
+        if event.arm is BASE:
+            bench.append(Outcome(request_id=event.request_id, rollout_id="roll", measure="m", event_at_ms=10_000))
+    bench.finish(60_000)
+
+    assert bench.join.bins() == {"paired": 6, "duplicate": 6, "outcome": 3, "outcome_duplicate": 3}
+
+
 def test_a_dropped_repeat_of_a_waiting_event_does_not_settle_it() -> None:
     """Read again after a restart, the repeat is remembered, but its request still waits and pairs."""
     first = prediction(1, BASE, 10_000)
@@ -755,6 +793,20 @@ def test_what_was_said_of_log_ends_before_a_restore_is_void() -> None:
     assert bench.join.bins() == {"pending": 1}
     bench.finish(60_000)
     assert total(bench, "pairs") == 1
+
+
+def test_a_log_end_seen_while_the_other_side_reads_again_is_void() -> None:
+    """One topic waits at its end while the other reads again; what comes there is read first."""
+    bench = bench_of(prediction(1, CAND, 10_000), prediction(2, BASE, 10_000))
+    bench.crash(bench.join.snapshot())
+    bench.fetch(PRIMARY_TOPIC)
+    bench.join.caught_up(PRIMARY_TOPIC, True)
+    bench.append(prediction(1, BASE, 10_000))
+    bench.append(prediction(9, CAND, 50_000))
+    bench.fetch(SHADOW_TOPIC)
+    bench.publish()
+
+    assert bench.join.bins() == {"pending": 3}
 
 
 def test_segments_keep_their_names_over_a_restart() -> None:

@@ -36,7 +36,7 @@ class FoldMachine(RuleBasedStateMachine):
         """Most histories have a rollout to tell of."""
         self._command(command("start", "r1"))
 
-    @rule(kind=st.sampled_from(["pause", "pause", "resume", "resume", "resume", "rollback"]), rollout=ROLLOUTS)
+    @rule(kind=st.sampled_from(["pause", "resume", "rollback"]), rollout=ROLLOUTS)
     def order(self, kind: str, rollout: str) -> None:
         self._command(command(kind, rollout))
 

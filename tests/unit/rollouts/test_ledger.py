@@ -15,7 +15,7 @@ from paritygate.comparators.buckets import BUCKET_COUNTS
 from paritygate.comparators.tally import Tally
 from paritygate.rollouts import ledger as room
 from paritygate.rollouts.ledger import Ledger, Taken
-from paritygate.schemas.report import Histogram, WindowReport
+from paritygate.schemas.report import Cell, Histogram, WindowReport
 
 STAGE = plan().stage("5")
 
@@ -200,10 +200,13 @@ def test_a_report_of_another_shape_is_not_taken() -> None:
     foreign = [
         replace(base, dimensions=("tenant",)),
         replace(base, histograms=(Histogram(name="weights.x", index=(0,), counts=(1,)),)),
+        replace(base, histograms=(Histogram(name="latency.baseline", index=(10**6,), counts=(1,)),)),
+        replace(base, histograms=(Histogram(name="latency.baseline", index=(1, 2), counts=(1, 2, 3)),)),
+        replace(base, cells=(Cell(values=("EWR",), counts=(1, 2)),)),
     ]
 
-    assert [book.take(r) for r in foreign] == [None, None]
-    assert book.ignored == {"foreign": 2}
+    assert [book.take(r) for r in foreign] == [None] * 5
+    assert book.ignored == {"foreign": 5}
     assert book.whole == Tally(("origin",))
 
 

@@ -212,6 +212,10 @@ LADDER = PLAN + "stages:\n  - {weight: 0}\n  - {weight: 5}\n  - {weight: 100}\n"
             "rollout.yaml:18:10 output.json_schema: json_schema cannot be used: 3 is not valid under any of the"
             " schemas listed in the 'anyOf' keyword",
         ),
+        (
+            PLAN + "stages:\n" + "".join(f"  - {{weight: {w}}}\n" for w in (0, 1, 2, 3, 4, 5, 6, 7, 100)),
+            "rollout.yaml:18:1 stages: must have at most 8 entries",
+        ),
         ("- a\n", "rollout.yaml:1:1: a rollout plan is a mapping"),
     ],
 )  # fmt: skip
