@@ -156,6 +156,9 @@ def _explain(error: BaseException) -> int:
             return _error(f"{error.format_message().rstrip('.')}{where}", 2)
         case ParityGateError():
             return _error(str(error), 2)
+        case ModuleNotFoundError() if error.name and not error.name.startswith("paritygate"):
+            # The base install is for services; plans, gates and the worker need more.
+            return _error(f'this needs {error.name}: pip install "paritygate[stream]"', 2)
         case _:
             what = f"unexpected {type(error).__name__}: {error}"
             return _error(f"{what} (set {DEBUG}=1 for the traceback)", OUR_MISTAKE)

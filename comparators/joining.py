@@ -262,7 +262,8 @@ class RolloutJoin:
                 self._bins["shed"] += shed
                 self._bins[name] += len(alone) - shed
                 self._count(measure_alone(arm, alone, self._checks))
-        self.windows.move(horizon)
+        waiting = [ms for pending in self.pairing.pending if (ms := pending.oldest_ms()) is not None]
+        self.windows.move(horizon, min([watermark, *waiting]))
         self.pairing.seen.move(horizon)
         self._scored.forget(self._scored_horizon.move(horizon))
 

@@ -89,6 +89,10 @@ class Pending:
             live = np.concatenate((older, tied[order][: count - len(older)]))
         return self._drop(live)
 
+    def oldest_ms(self) -> int | None:
+        """Event time of the oldest waiting row; None where none waits."""
+        return int(self._columns.event_at_ms[self._live].min()) if self.slots else None
+
     def offsets(self, source: int) -> I64:
         """Sorted offsets of the rows of one source."""
         offsets: I64 = np.sort(self._columns.offset[self._live & (self._columns.source == source)])

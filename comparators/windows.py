@@ -1,9 +1,10 @@
 """Windows: half-open spans of event time, open, closed or gone, and what was counted in each.
 
-Law: a window is closed once its end is at or before the horizon (watermark minus grace): then every request
-of it is settled, and an unpaired event of it would be late. A closed window stays updatable for
-``retain_ms`` and is reported again as a whole; after that it is never made anew, for an emptier twin would
-replace the full one. What belongs to a window that is gone is counted in the oldest open one.
+Law: a window is closed once the watermark has passed its end and no request of it waits for its other arm:
+then its cohort is settled, fast answers and slow ones alike. At the horizon (watermark minus grace) it closes
+whatever waits, for an unpaired event of it would be late. A closed window stays updatable until ``retain_ms``
+after the horizon and is reported again as a whole; after that it is never made anew, for an emptier twin
+would replace the full one. What belongs to a window that is gone is counted in the oldest open one.
 """
 
 from __future__ import annotations
@@ -133,9 +134,12 @@ class Windows:
         for index, rows in groups(self.place(event_at_ms)):
             self.at(index).bump(key, len(rows))
 
-    def move(self, horizon_ms: int) -> None:
-        """Close what ends at or before the horizon; forget what is too old, but never before it was reported."""
-        oldest_open = horizon_ms // self.window_ms
+    def move(self, horizon_ms: int, settled_ms: int | None = None) -> None:
+        """Close what is settled; forget what is too old, but never before it was reported.
+
+        ``settled_ms``: no request before it waits and none is to come in time; at least the horizon.
+        """
+        oldest_open = max(horizon_ms, horizon_ms if settled_ms is None else settled_ms) // self.window_ms
         oldest_kept = (horizon_ms - self.retain_ms) // self.window_ms
         self.oldest_open = oldest_open if self.oldest_open is None else max(self.oldest_open, oldest_open)
         self.oldest_kept = oldest_kept if self.oldest_kept is None else max(self.oldest_kept, oldest_kept)

@@ -61,14 +61,16 @@ class Ledger:
     def __init__(
         self, dimensions: tuple[str, ...], window_ms: int, *, settle_ms: int = 0, retain: int = 64
     ) -> None:
-        self.whole = Tally(dimensions)
-        self.stage = Tally(dimensions)
         self.ignored: Counter[str] = Counter()
         self.first_start_ms: int | None = None
         self.candidate_until_ms: int | None = None
         self.baseline_until_ms: int | None = None
         self.at_ms: int | None = None
         self.stage_from_ms: int | None = None
+        self._dimensions = dimensions
+        self._whole = Tally(dimensions)
+        self._stage = Tally(dimensions)
+        self._fresh: dict[int, Tally] = {}
         self._window_ms = window_ms
         self._settle_ms = settle_ms
         self._retain = retain
@@ -83,6 +85,18 @@ class Ledger:
         self._sources: dict[tuple[str, int], tuple[int, int]] = {}
 
     @property
+    def whole(self) -> Tally:
+        """Everything since the rollout began."""
+        self._settle()
+        return self._whole
+
+    @property
+    def stage(self) -> Tally:
+        """Everything in windows that start in the present stage."""
+        self._settle()
+        return self._stage
+
+    @property
     def frontier_ms(self) -> int | None:
         """Event time that every partition has reached; None until each has reported."""
         return min(self._watermarks.values()) if len(self._watermarks) >= self._partitions else None
@@ -95,7 +109,7 @@ class Ledger:
         known = self._kept.get(start, {}).get(report.partition)
         if known is not None and _version(report) <= _version(known):
             return self._ignore("old")
-        if report.dimensions != self.whole.dimensions or any(_foreign(h.name) for h in report.histograms):
+        if report.dimensions != self._dimensions or any(_foreign(h.name) for h in report.histograms):
             return self._ignore("foreign")
         try:
             change = Tally.from_report(report, BUCKET_COUNTS)
@@ -117,17 +131,19 @@ class Ledger:
 
     def enter_stage(self, at_ms: int) -> None:
         """A new stage begins: its evidence is that of the windows that start at ``at_ms`` or later."""
+        self._settle()
         self.stage_from_ms = at_ms
-        self.stage = Tally(self.whole.dimensions)
+        self._stage = Tally(self._dimensions)
         for start, reports in self._kept.items():
             if start >= at_ms:
                 for report in reports.values():
-                    self.stage.add(Tally.from_report(report, BUCKET_COUNTS))
+                    self._stage.add(Tally.from_report(report, BUCKET_COUNTS))
 
     def evidence(self, stage: Stage) -> Evidence:
-        """What the gates judge."""
+        """What the gates judge: views of the ledger's own tallies, good until the next report is taken."""
         rows = [*self._settled_live, *(self._live[s] for s in sorted(self._live))]
         rows = [r for r in rows if r[2] or r[3]]
+        self._settle()
         return Evidence(
             whole=self.whole,
             stage=self.stage,
@@ -155,23 +171,32 @@ class Ledger:
 
     def _add(self, start: int, change: Tally) -> None:
         self.first_start_ms = start if self.first_start_ms is None else min(self.first_start_ms, start)
-        self.whole.add(change)
-        if self.stage_from_ms is None or start >= self.stage_from_ms:
-            self.stage.add(change)
-        self._panes.setdefault(start // self._pane_ms, Tally(self.whole.dimensions)).add(change)
+        self._live[start] = self._live.get(start, np.zeros(4, np.int64)) + change.overall()[_LIVE]
+        self._fresh.setdefault(start, Tally(self._dimensions)).add(change)
+        if len(self._fresh) > self._retain:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Add what came since the last look: once per window, not once per window and partition."""
+        fresh, self._fresh = self._fresh, {}
+        for start, change in fresh.items():
+            self._whole.add(change)
+            if self.stage_from_ms is None or start >= self.stage_from_ms:
+                self._stage.add(change)
+            self._panes.setdefault(start // self._pane_ms, Tally(self._dimensions)).add(change)
         # Panes are aligned to the epoch, so halving their number gives the same panes in any order.
         while len(self._panes) > MAX_PANES:
             self._pane_ms *= 2
             halves, self._panes = self._panes, {}
             for pane in sorted(halves):
-                self._panes.setdefault(pane // 2, Tally(self.whole.dimensions)).add(halves[pane])
-        self._live[start] = self._live.get(start, np.zeros(4, np.int64)) + change.overall()[_LIVE]
+                self._panes.setdefault(pane // 2, Tally(self._dimensions)).add(halves[pane])
 
     def _note_silence(self, end_ms: int, change: Tally) -> None:
-        pairs = change.count("pairs")
-        if pairs > 0 or change.count("missing_baseline") > 0:
+        counts = change.overall()
+        pairs = counts[INDEX["pairs"]]
+        if pairs > 0 or counts[INDEX["missing_baseline"]] > 0:
             self.candidate_until_ms = max(end_ms, self.candidate_until_ms or 0)
-        if pairs > 0 or change.count("missing_candidate") > 0:
+        if pairs > 0 or counts[INDEX["missing_candidate"]] > 0:
             self.baseline_until_ms = max(end_ms, self.baseline_until_ms or 0)
 
     def _advance(self, report: WindowReport) -> bool:

@@ -1,8 +1,9 @@
 """Follow the control topics: which rollouts exist, and which have ended. Every worker needs to know.
 
-Law: a rollout is known from its start command on. Events of an id that no command named are *foreign*; before
-an event is called so, the command topic is read to its end, so that a plan that was written before the event
-is always seen before it.
+Law: a rollout is known from the decision that started it on, under the plan of exactly the command that this
+decision accepted; a start that was refused is nobody's plan. Events of other ids are *foreign*; before an
+event is called so, both topics are read to their ends, so that a rollout that was started before the event
+was written is always seen before it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from aiokafka.structs import TopicPartition
 from paritygate.rollouts.plan import RolloutPlan
 from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.command import Command, CommandKind
-from paritygate.schemas.decision import GateDecision
+from paritygate.schemas.decision import Action, GateDecision
 from paritygate.schemas.errors import ParityGateError
 from paritygate.schemas.topics import AUDIT, ROLLOUTS
 from paritygate.streams.fetch import aiokafka_config
@@ -36,8 +37,10 @@ class RolloutRegistry:
         self._retire_after_ms = int(retire_after_s * 1000)
         self._clock_ms = clock_ms
         self._lock = asyncio.Lock()
+        self._starts: dict[int, Command] = {}
+        self._accepted: dict[str, int] = {}
+        self._ended_at_ms: dict[str, int] = {}
         self.plans: dict[str, RolloutPlan] = {}
-        self.ended_at_ms: dict[str, int] = {}
 
     async def start(self) -> None:
         """Read both topics to their ends."""
@@ -64,26 +67,37 @@ class RolloutRegistry:
                 for records in (await self._consumer.getmany(timeout_ms=50)).values():
                     for record in records:
                         self._take(record.topic, record.offset, record.value)
+            self._adopt()
 
     def live(self) -> dict[str, RolloutPlan]:
         """Plans of the rollouts that are still to be joined: running, or ended a short time ago."""
         horizon = self._clock_ms() - self._retire_after_ms
-        return {r: p for r, p in self.plans.items() if self.ended_at_ms.get(r, horizon + 1) > horizon}
+        return {r: p for r, p in self.plans.items() if self._ended_at_ms.get(r, horizon + 1) > horizon}
 
     def _take(self, topic: str, offset: int, value: bytes | None) -> None:
         try:
             if topic == self._commands.topic:
-                self._take_command(Command.from_bytes(value or b""))
+                self._take_command(offset, Command.from_bytes(value or b""))
             else:
                 self._take_decision(GateDecision.from_bytes(value or b""))
         except ParityGateError as e:
             # The decider refuses it too and says so; a bad command must not stop the join of all others.
             log.warning("%s offset %d is ignored: %s", topic, offset, e)
 
-    def _take_command(self, command: Command) -> None:
-        if command.kind is CommandKind.START and command.rollout_id not in self.plans:
-            self.plans[command.rollout_id] = RolloutPlan.from_plain(command.plan or {})
+    def _take_command(self, offset: int, command: Command) -> None:
+        if command.kind is CommandKind.START:
+            self._starts[offset] = command
 
     def _take_decision(self, decision: GateDecision) -> None:
-        if decision.action == "rollback" or decision.weight == 100:
-            self.ended_at_ms.setdefault(decision.rollout_id, decision.at_ms)
+        rollout = decision.rollout_id
+        if decision.sequence == 0:
+            self._accepted.setdefault(rollout, decision.commands_next - 1)
+        if decision.action is Action.ROLLBACK or decision.weight == 100:
+            self._ended_at_ms.setdefault(rollout, decision.at_ms)
+
+    def _adopt(self) -> None:
+        """Plans of started rollouts whose command has been read by now; the topics come in either order."""
+        for rollout in self._accepted.keys() - self.plans.keys():
+            start = self._starts.pop(self._accepted[rollout], None)
+            if start is not None:
+                self.plans[rollout] = RolloutPlan.from_plain(start.plan or {})

@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 import yaml
-
-from paritygate.cli.broker.jars import kafka_version
-from paritygate.cli.main import app
-from paritygate.schemas.client import KafkaSettings
-from paritygate.streams.settings import WorkerSettings
 from tests.support.container import IMAGE, environment
 from tests.support.tree import ROOT, rooms
+
+from paritygate.cli.broker.jars import kafka_version
+from paritygate.cli.main import load
+from paritygate.schemas.client import KafkaSettings
+from paritygate.streams.settings import WorkerSettings
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
@@ -30,11 +29,10 @@ each_service = pytest.mark.parametrize("name", SERVICES)
 
 def _command(words: list[str]) -> tuple[Any, list[str]]:
     """The command that these words reach, and the words left for it."""
-    command: Any = typer.main.get_command(app)
-    rest = list(words)
-    while rest and hasattr(command, "get_command"):
-        command = command.get_command(None, rest.pop(0))
-        assert command is not None, words
+    command, rest = load(words[0]), words[1:]
+    if hasattr(command, "get_command"):
+        command, rest = command.get_command(None, rest[0]), rest[1:]
+    assert command is not None, words
     return command, rest
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from prometheus_client import start_http_server
 
 from paritygate.cli.console import console, note
 from paritygate.cli.demo.follow import Follower
@@ -30,6 +31,7 @@ from paritygate.producers.flights.models import Models, load_models
 from paritygate.schemas.command import Command, CommandKind
 from paritygate.schemas.decision import GateDecision
 from paritygate.schemas.errors import ConfigError, ParityGateError
+from paritygate.schemas.metrics import Metrics
 from paritygate.schemas.topics import AUDIT, BULK, DECISIONS, ROLLOUTS, TOPICS, WINDOWS, dead_letter_topic
 
 #: Requests per second at speed 1: both arms, publishing, the worker and the broker on two cores.
@@ -46,6 +48,9 @@ def demo(  # noqa: PLR0917  (options of a command line, given by name)
     speed: Annotated[float, typer.Option(min=0.1, max=4, help="Requests per second, as a factor.")] = 1.0,
     bootstrap: Bootstrap = None,
     folder: Annotated[Path, typer.Option(help="Where logs, plans and the broker's data go.")] = Path("run/demo"),
+    metrics_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Serve the demo service's Prometheus metrics here, on 127.0.0.1.")
+    ] = 0,
     cache: Annotated[Path, typer.Option(help="Where prepared data and models are kept.")] = Path(".cache"),
 ) -> None:
     """Two real models on real flights: a hidden fault is caught, the mended candidate climbs to 100 %."""
@@ -55,8 +60,14 @@ def demo(  # noqa: PLR0917  (options of a command line, given by name)
     started = time.monotonic()
     table = load_table(cache, note)
     models = load_models(table, cache, note)
+    metrics = Metrics()
+    if metrics_port:
+        start_http_server(metrics_port, addr="127.0.0.1", registry=metrics.registry)
     with running_stack(folder, bootstrap, note) as stack:
-        summaries = [run_scenario(SCENARIOS[n], stack, flights(table), models, speed) for n in names]
+        summaries = [
+            run_scenario(SCENARIOS[n], stack, traffic=flights(table), models=models, metrics=metrics, speed=speed)
+            for n in names
+        ]
         _tell_where(stack)
     if json_file is not None:
         _write_json(json_file, summaries)
@@ -66,7 +77,13 @@ def demo(  # noqa: PLR0917  (options of a command line, given by name)
 
 
 def run_scenario(
-    scenario: Scenario, stack: Stack, traffic: Iterator[Flight], models: Models, speed: float
+    scenario: Scenario,
+    stack: Stack,
+    *,
+    traffic: Iterator[Flight],
+    models: Models,
+    metrics: Metrics,
+    speed: float = 1.0,
 ) -> Summary:
     """Start the rollout, serve until it ends, and judge how it ended. Blocks.
 
@@ -92,7 +109,7 @@ def run_scenario(
         served = Service(
             kafka=stack.kafka, rollout_id=rollout, scenario=scenario.name, models=models, flights=traffic,
             rate_per_s=BASE_RATE_PER_S * speed, folder=stack.folder, ended=lambda: follower.ended,
-            limit_s=scenario.traffic_s,
+            limit_s=scenario.traffic_s, metrics=metrics,
         ).serve()  # fmt: skip
         decisions = list(follower.decisions)
     summary = summarise(

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from paritygate.cli.demo.exposure import ExposureClock
 from paritygate.producers.call import ArmModel
-from paritygate.producers.flights.data import Flight
+from paritygate.producers.exposition import ProducerMetrics
+from paritygate.producers.flights.data import ENDPOINT, Flight
 from paritygate.producers.flights.faults import candidate_of
 from paritygate.producers.flights.models import Models
 from paritygate.producers.flights.replay import FlightRequest, FlightTraffic, OutcomeFeed
@@ -26,10 +27,13 @@ from paritygate.producers.shadow import ShadowRouter
 from paritygate.router.state import RoutingState
 from paritygate.router.watcher import DecisionWatcher
 from paritygate.schemas.client import KafkaSettings
+from paritygate.schemas.metrics import Metrics
 from paritygate.schemas.prediction import Arm, PredictionEvent
 
-ENDPOINT = "/v1/delay"
 INSTANCE = "flight-delays-1"
+#: Both models only compute, and three processes share two cores here: processor time is what a call costs,
+#: whoever else runs. A service whose models wait for something leaves the router's wall clock in place.
+SERVICE_TIMER = time.thread_time
 #: How long the traffic goes on after the end, so that the counts of the last windows arrive.
 LINGER_S = 2.5
 
@@ -58,6 +62,7 @@ class Service:
     folder: Path
     ended: Callable[[], bool]
     limit_s: float
+    metrics: Metrics
 
     def serve(self) -> Served:
         """Serve traffic until the rollout has ended, or ``limit_s`` is over. Blocks."""
@@ -71,7 +76,12 @@ class Service:
                 clock.rolled_back(time.monotonic() * 1000)
 
         watcher = DecisionWatcher(
-            self.kafka, self.rollout_id, INSTANCE, self.folder / f"router-{self.rollout_id}", on_change=changed
+            self.kafka,
+            self.rollout_id,
+            INSTANCE,
+            self.folder / f"router-{self.rollout_id}",
+            on_change=changed,
+            metrics=self.metrics,
         )
         publisher = PredictionPublisher(self.kafka, instance_id=INSTANCE)
         try:
@@ -91,7 +101,9 @@ class Service:
             candidate=candidate.predict,
             candidate_version=candidate.version,
             weight=lambda: watcher.weight,
+            timer=SERVICE_TIMER,
         )
+        exposition = ProducerMetrics(self.metrics, publisher)
         platform = PlatformReporter(publisher, rollout_id=self.rollout_id, instance_id=INSTANCE, versions=versions)
         outcomes = OutcomeFeed(OutcomeReporter(publisher, rollout_id=self.rollout_id))
         events = 0
@@ -100,6 +112,7 @@ class Service:
             nonlocal events
             events += 1
             clock.saw(event, time.monotonic() * 1000)
+            exposition.saw(event)
 
         router = ShadowRouter(
             rollout_id=self.rollout_id,
@@ -111,6 +124,7 @@ class Service:
             on_pair=outcomes.on_pair,
             on_event=published,
             on_error=platform.saw_error,
+            timer=SERVICE_TIMER,
             seed=1,
         )
         traffic = FlightTraffic(self.flights, run_id=self.rollout_id, rate_per_s=self.rate_per_s, concurrency=8)
@@ -124,7 +138,12 @@ class Service:
                 segments=request.flight.segments,
             )
 
-        beside = [asyncio.create_task(outcomes.run()), asyncio.create_task(platform.run(0.5))]
+        async def export() -> None:
+            while True:
+                exposition.refresh(router)
+                await asyncio.sleep(1)
+
+        beside = [asyncio.create_task(work) for work in (outcomes.run(), platform.run(0.5), export())]
         stopper = asyncio.create_task(self._stop_at_end(traffic))
         began = time.monotonic()
         try:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -88,7 +89,7 @@ def test_terminal_gets_one_picture(
     stream += [decision(4, 100)]
 
     assert main(WATCH) == 0
-    out = capsys.readouterr().out
+    out = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().out)
     assert "r1 #4 promote at 100" in out
     assert "✓ shadow → ✓ 5 → ● 100" in out
 

@@ -736,7 +736,9 @@ def test_repeats_are_known_over_a_restart() -> None:
             bench.append(event)
         bench.append(Outcome(request_id=f"r{turn}", rollout_id="roll", measure="m", event_at_ms=10_000 + turn))
         bench.fetch_all()
-    bench.crash(bench.join.snapshot())
+    for _ in range(2):
+        bench.crash(bench.join.snapshot())
+        bench.fetch_all()
     for event in pairs(range(3), 10_000, 1):
         bench.append(event)
         if event.arm is BASE:
@@ -777,6 +779,21 @@ def test_a_snapshot_while_one_side_still_reads_again_loses_nothing() -> None:
 
     assert bench.join.bins() == {"paired": 40}
     assert total(bench, "pairs") == 20
+
+
+def test_platform_reports_go_on_while_predictions_are_read_again() -> None:
+    """What is counted while the prediction topics still read again is in the next snapshot, once."""
+    report = PlatformEvent(rollout_id="roll", arm=CAND, model_version="1", instance_id="i", event_at_ms=10_000,
+                           running_ms=5)  # fmt: skip
+    bench = bench_of(*pairs([1]), report)
+    bench.crash(bench.join.snapshot())
+    bench.append(report)
+    bench.fetch(PLATFORM_TOPIC)
+    bench.crash(bench.join.snapshot())
+    bench.finish(60_000)
+
+    assert bench.join.bins() == {"paired": 2, "platform": 2}
+    assert total(bench, "running_ms.candidate") == 10
 
 
 def test_what_was_said_of_log_ends_before_a_restore_is_void() -> None:

@@ -1,0 +1,45 @@
+"""Export what a serving process publishes: the publisher's counts and both arms' latencies as Prometheus series.
+
+Hang :meth:`ProducerMetrics.saw` on the router's ``on_event``, and call :meth:`ProducerMetrics.refresh` now and
+then (every scrape interval is enough). Serve ``metrics.registry`` with ``prometheus_client``.
+"""
+
+from __future__ import annotations
+
+from paritygate.producers.publisher import PredictionPublisher
+from paritygate.producers.shadow import ShadowRouter
+from paritygate.schemas.metrics import Counter, Gauge, Histogram, Metrics
+from paritygate.schemas.prediction import PredictionEvent, Role, Status
+
+
+class ProducerMetrics:
+    """Series of one serving process; safe to call from the event loop."""
+
+    def __init__(self, metrics: Metrics, publisher: PredictionPublisher) -> None:
+        self.metrics = metrics
+        self._publisher = publisher
+
+    def saw(self, event: PredictionEvent) -> None:
+        """One event was handed to the publisher: its latency, and how a mirrored call ended."""
+        rollout, arm = event.rollout_id, event.arm.value
+        if event.status is not Status.SHED:
+            self.metrics.observe(Histogram.LATENCY, event.latency_ms / 1000, rollout=rollout, arm=arm)
+        if event.role is Role.SHADOW:
+            self.metrics.inc(Counter.MIRRORED, rollout=rollout, arm=arm, status=event.status.value)
+
+    def refresh(self, router: ShadowRouter | None = None) -> None:
+        """Bring the counters up to the publisher's own totals."""
+        stats = self._publisher.stats()
+        self.metrics.raise_to(Counter.PUBLISHED, stats["offered"])
+        self.metrics.raise_to(Counter.DELIVERED, stats["delivered"])
+        self.metrics.raise_to(Counter.OUTPUT_STUBBED, stats["output_too_large"])
+        self.metrics.set(Gauge.QUEUE, stats["waiting"] + stats["in_flight"])
+        for reason, count in (
+            ("queue_full", stats["dropped_queue_full"]),
+            ("invalid", stats["dropped_invalid"]),
+            ("closed", stats["dropped_closed"]),
+            ("delivery", stats["failed_delivery"]),
+        ):
+            self.metrics.raise_to(Counter.DROPPED, count, reason=reason)
+        if router is not None:
+            self.metrics.set(Gauge.MIRRORS_IN_FLIGHT, router.running_shadows, rollout=router.rollout_id)
