@@ -274,7 +274,7 @@ class RolloutJoin:
             through = self._reported_through
             self._reported_through = index if through is None else max(index, through)
             yield index, window
-        newest = None if self.windows.oldest_open is None else self.windows.oldest_open - 1
+        newest = None if self.windows.settled is None else self.windows.settled - 1
         if newest is None or self.retired:
             return
         quiet_windows = -(-HEARTBEAT_MS // self.settings.window_ms)
@@ -291,6 +291,8 @@ class RolloutJoin:
             "watermark_ms": self.watermark_ms, "reported_through": self._reported_through,
             "vocabulary": self._vocabulary.to_plain(),
             "windows": [[i, w.to_plain()] for i, w in sorted(self.windows.by_index.items())],
+            "settled": self.windows.settled, "oldest_open": self.windows.oldest_open,
+            "oldest_kept": self.windows.oldest_kept,
         }  # fmt: skip
 
     @classmethod
@@ -301,6 +303,11 @@ class RolloutJoin:
         join._reported_through = plain["reported_through"]
         join._vocabulary.load(plain["vocabulary"])
         join.windows.by_index = {i: Window.from_plain(w) for i, w in plain["windows"]}
-        if plain["watermark_ms"] is not None:
-            join.advance(plain["watermark_ms"] + join.settings.lateness_ms)
+        join.windows.settled, join.windows.oldest_open = plain["settled"], plain["oldest_open"]
+        join.windows.oldest_kept = plain["oldest_kept"]
+        join.watermark_ms = plain["watermark_ms"]
+        if join.horizon_ms is not None:
+            # Not advance(): what waits is read again only later, and its windows must not close before.
+            join.pairing.seen.move(join.horizon_ms)
+            join._scored_horizon.move(join.horizon_ms)
         return join

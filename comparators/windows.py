@@ -106,6 +106,8 @@ class Windows:
         #: Index of the oldest open window, and of the oldest that may still be written; None: no horizon yet.
         self.oldest_open: int | None = None
         self.oldest_kept: int | None = None
+        #: Nothing waits in the windows below. It may step back: an event can still come to a closed window.
+        self.settled: int | None = None
 
     def place(self, event_at_ms: I64) -> I64:
         """Index of the window in which each event time is counted."""
@@ -137,21 +139,21 @@ class Windows:
     def move(self, horizon_ms: int, settled_ms: int | None = None) -> None:
         """Close what is settled; forget what is too old, but never before it was reported.
 
-        ``settled_ms``: no request before it waits and none is to come in time; at least the horizon.
+        ``settled_ms``: no request before it waits; counts where it is beyond the horizon.
         """
-        oldest_open = max(horizon_ms, horizon_ms if settled_ms is None else settled_ms) // self.window_ms
+        self.settled = max(horizon_ms, horizon_ms if settled_ms is None else settled_ms) // self.window_ms
         oldest_kept = (horizon_ms - self.retain_ms) // self.window_ms
-        self.oldest_open = oldest_open if self.oldest_open is None else max(self.oldest_open, oldest_open)
+        self.oldest_open = self.settled if self.oldest_open is None else max(self.oldest_open, self.settled)
         self.oldest_kept = oldest_kept if self.oldest_kept is None else max(self.oldest_kept, oldest_kept)
         for index in [i for i, w in self.by_index.items() if i < self.oldest_kept and not w.changed]:
             del self.by_index[index]
 
     def changed_and_closed(self) -> Iterator[tuple[int, Window]]:
-        """What is to be reported, oldest first."""
-        if self.oldest_open is None:
+        """What is to be reported, oldest first; a closed window in which an event waits again is not."""
+        if self.settled is None:
             return
         for index in sorted(self.by_index):
-            if index < self.oldest_open and self.by_index[index].changed:
+            if index < self.settled and self.by_index[index].changed:
                 yield index, self.by_index[index]
 
 

@@ -24,7 +24,8 @@ def copy_tree(into: Path) -> Path:
     """Copy rooms, address book and build settings, links as links."""
     into.mkdir(parents=True)
     for name in _FILES:
-        shutil.copy2(ROOT / name, into / name)
+        if (ROOT / name).exists():  # one that is missing is the build's to complain of
+            shutil.copy2(ROOT / name, into / name)
     for folder in ("src", *rooms()):
         shutil.copytree(
             ROOT / folder,

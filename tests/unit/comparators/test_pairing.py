@@ -81,6 +81,17 @@ def test_waiting_offsets_are_told_by_source() -> None:
     assert pending.offsets(1).tolist() == [3]
 
 
+def test_the_oldest_waiting_event_is_known() -> None:
+    """It holds its window back; where nothing waits there is none."""
+    pending = Pending()
+    assert pending.oldest_ms() is None
+    pending.add(rows(["a", "b"], [-7, 5]))
+    assert pending.oldest_ms() == -7
+    pending.expire(0)
+
+    assert pending.oldest_ms() == 5
+
+
 def test_an_arrival_is_split_without_remainder() -> None:
     """Each row is a pair, waits, is late, or is a repeat."""
     pairing = Pairing(1_000)

@@ -51,6 +51,27 @@ def test_a_window_is_closed_when_its_end_is_reached() -> None:
     assert [index for index, _ in windows.changed_and_closed()] == [2]
 
 
+def test_a_settled_window_closes_before_the_horizon() -> None:
+    """What nothing waits for closes early; where something waits again, it is held back, but stays closed."""
+    windows = Windows(1_000, 2_000)
+    windows.at(4)
+    windows.move(3_000, 5_000)
+    assert [index for index, _ in windows.changed_and_closed()] == [4]
+    windows.move(3_000, 4_999)
+
+    assert list(windows.changed_and_closed()) == []
+    assert windows.oldest_open == 5
+
+
+def test_the_horizon_closes_whatever_waits() -> None:
+    """Grace has an end."""
+    windows = Windows(1_000, 2_000)
+    windows.at(2)
+    windows.move(3_000, 100)
+
+    assert [index for index, _ in windows.changed_and_closed()] == [2]
+
+
 def test_a_horizon_that_steps_back_opens_nothing() -> None:
     """What is closed stays closed."""
     windows = Windows(1_000, 2_000)
