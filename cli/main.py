@@ -40,6 +40,7 @@ VERBS: Mapping[str, Verb] = {
     ),
     "init": Verb("init", "init", "Write a commented rollout.yaml and a small service to start from."),
     "validate": Verb("validate", "validate", "Check a rollout.yaml and print its digest."),
+    "plan": Verb("plan", "plan_app", "Weigh a rollout.yaml before it begins: power and lint."),
     "broker": Verb("broker", "broker_app", "Start, stop or look at the local Kafka broker."),
     "topics": Verb("topics", "topics_app", "List the topics, make them, check them."),
     "worker": Verb("worker", "worker", "Run a worker that joins, measures and decides."),
@@ -138,7 +139,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _explain(error: BaseException) -> int:
+def _explain(error: BaseException) -> int:  # noqa: PLR0911  (one line per kind of failure)
     """Say what went wrong in one line; the exit code."""
     match error:
         case KeyboardInterrupt() | typer.Abort():
@@ -149,13 +150,18 @@ def _explain(error: BaseException) -> int:
             return 1
         case TyperException():
             context = getattr(error, "ctx", None)
-            if context is not None and type(error).__name__ == "NoArgsIsHelpError":
-                sys.stderr.write(f"{context.get_help()}\n")  # its message is the whole help text
+            if type(error).__name__ == "NoArgsIsHelpError":
+                # Making it has printed the help already, except where rich is switched off.
+                sys.stderr.write(f"{text}\n" if (text := error.format_message()) else "")
                 return 2
             where = f" (see '{context.command_path} --help')" if context is not None else ""
             return _error(f"{error.format_message().rstrip('.')}{where}", 2)
         case ParityGateError():
             return _error(str(error), 2)
+        case OSError() if error.errno is not None:
+            # A path, a port or a disk that is not as it must be. One without a number is raised by code.
+            place = f"{error.filename}: " if error.filename is not None else ""
+            return _error(f"{place}{error.strerror or error}", 2)
         case ModuleNotFoundError() if error.name and not error.name.startswith("paritygate"):
             # The base install is for services; plans, gates and the worker need more.
             return _error(f'this needs {error.name}: pip install "paritygate[stream]"', 2)

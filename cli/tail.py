@@ -6,10 +6,11 @@ reason. Reading disturbs nobody (no group, no commits).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum, unique
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +18,10 @@ from paritygate.cli.console import note, print_json, print_line
 from paritygate.cli.kafka import Record, kafka_settings, partition_counts, read
 from paritygate.cli.options import Bootstrap, Json
 from paritygate.schemas.errors import ConfigError, PoisonError
+
+if TYPE_CHECKING:
+    from paritygate.schemas.codec import ConfluentIds
+    from paritygate.schemas.registry import AvroSchema
 
 _AVRO = b"\xc3\x01"
 _CONFLUENT = b"\x00"
@@ -114,7 +119,9 @@ def framing_of(value: bytes | None) -> str:
     return "json" if value[:1] == b"{" else "unknown"
 
 
-def shown(records: Iterable[Record], table_name: str, wanted: Wanted) -> Iterator[Shown]:
+def shown(
+    records: Iterable[Record], table_name: str, wanted: Wanted, confluent_ids: ConfluentIds | None = None
+) -> Iterator[Shown]:
     """Records that match, decoded as those of ``table_name`` (the name in the topics table)."""
     from paritygate.schemas.codec import any_record_to_json  # noqa: PLC0415
 
@@ -124,7 +131,7 @@ def shown(records: Iterable[Record], table_name: str, wanted: Wanted) -> Iterato
         plain, error = None, ""
         if record.value is not None:
             try:
-                plain = any_record_to_json(table_name, record.value)
+                plain = any_record_to_json(table_name, record.value, confluent_ids=confluent_ids)
             except PoisonError as e:
                 error = str(e)
         if wanted.holds(record, plain):
@@ -142,9 +149,19 @@ def tail(
     rollout: Annotated[str | None, typer.Option("--rollout", help="Only this rollout.")] = None,
     start: Annotated[From | None, typer.Option("--from", help="Default: beginning; with --follow: end.")] = None,
     maximum: Annotated[int | None, typer.Option("--max", min=1, help="Stop after so many.")] = None,
+    confluent_schema: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--confluent-schema",
+            metavar="ID=RECORD.vN",
+            help="What an id of a Confluent schema registry stands for, such as 7=prediction_event.v1; may be "
+            "repeated. Otherwise $PARITYGATE_CONFLUENT_IDS, separated by commas.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Print the records of a topic, decoded; one that cannot be decoded is a line with the reason."""
+    ids = confluent_ids(confluent_schema or (), os.environ)
     settings = kafka_settings(bootstrap)
     name = topic_on_cluster(topic, settings.topic_prefix, partition_counts(settings))
     from_end = (start or (From.END if follow else From.BEGINNING)) is From.END
@@ -152,7 +169,7 @@ def tail(
         note("nothing comes after the end; say --follow to wait for it")
     records = read(settings, name, from_end=from_end, follow=follow)
     left = maximum
-    for found in shown(records, name.removeprefix(settings.topic_prefix), Wanted(request_id, rollout)):
+    for found in shown(records, name.removeprefix(settings.topic_prefix), Wanted(request_id, rollout), ids):
         if as_json:
             print_json(found.to_json(), indent=False)
         else:
@@ -160,6 +177,18 @@ def tail(
         left = None if left is None else left - 1
         if left == 0:
             return
+
+
+def confluent_ids(given: Iterable[str], environ: Mapping[str, str]) -> Mapping[int, AvroSchema]:
+    """Schemas by Confluent id from the options, or from the environment where there is none.
+
+    :raises ConfigError: one is malformed or names no schema of ours.
+    """
+    from paritygate.schemas.confluent_ids import CONFLUENT_IDS, parse_confluent_ids  # noqa: PLC0415
+
+    if text := ",".join(given):
+        return parse_confluent_ids(text, source="--confluent-schema")
+    return parse_confluent_ids(environ.get(CONFLUENT_IDS, ""))
 
 
 def topic_on_cluster(topic: str, prefix: str, there: Iterable[str]) -> str:

@@ -24,7 +24,7 @@ topics_app = typer.Typer(no_args_is_help=True, help="The topics: list them, make
 
 IS_MISSING = "is not there"
 #: A topic with another clean-up policy forgets what must be kept, or keeps what routers must not read first.
-_DECISIVE = ("cleanup.policy",)
+_DECISIVE = ("cleanup.policy", "message.timestamp.type")
 
 
 @dataclass(frozen=True, slots=True)

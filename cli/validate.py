@@ -25,17 +25,24 @@ def read_plan(path: Path) -> RolloutPlan:
     """
     from paritygate.rollouts.plan import RolloutPlan  # noqa: PLC0415
 
+    return RolloutPlan.from_yaml(read_text(path), file=str(path))
+
+
+def read_text(path: Path) -> str:
+    """The text of a plan's file.
+
+    :raises PlanError: it cannot be read.
+    """
     try:
         with path.open("rb") as file:
             data = file.read(MAX_PLAN_BYTES + 1)
         if len(data) > MAX_PLAN_BYTES:
             raise PlanError(f"larger than {MAX_PLAN_BYTES >> 10} KiB", file=str(path))
-        text = data.decode()
+        return data.decode()
     except OSError as e:
         raise PlanError(f"cannot be read: {e.strerror or type(e).__name__}", file=str(path)) from None
     except UnicodeDecodeError as e:
         raise PlanError(f"is not UTF-8 text (byte {e.start})", file=str(path)) from None
-    return RolloutPlan.from_yaml(text, file=str(path))
 
 
 def validate(

@@ -12,11 +12,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from paritygate.comparators import latency, scores
+from paritygate.comparators import latency
 from paritygate.comparators.measuring import Measured, OutputChecks, examples_of, measure_alone, measure_pairs
 from paritygate.comparators.pairing import BASELINE, CANDIDATE, Pairing
 from paritygate.comparators.rows import B1, I64, Rows
-from paritygate.comparators.seen import Generations, Horizon
+from paritygate.comparators.scoring import Scored, count_scores
 from paritygate.comparators.segments import Vocabulary
 from paritygate.comparators.settings import JoinSettings
 from paritygate.comparators.tally import COUNT_NAMES, INDEX, merge_examples
@@ -29,13 +29,9 @@ from paritygate.schemas.report import Example
 
 #: A rollout without content is reported at most this often, in event time.
 HEARTBEAT_MS: Final = 500
-#: Outcome measures with a histogram of their own per window; more are counted as ``outcome_overflow``.
-MAX_MEASURES: Final = 32
 _PRIMARY: Final = ROLES.index(Role.PRIMARY)
 _SHED: Final = STATUSES.index(Status.SHED)
 _NAMES: Final = len(COUNT_NAMES)
-
-Scored = tuple[str, str]
 
 
 def clamp(event_at_ms: I64, appended_at_ms: I64, max_future_ms: int) -> tuple[I64, B1]:
@@ -58,6 +54,8 @@ class RolloutJoin:
     def __init__(self, settings: JoinSettings, since: Sequence[int], bins: Counter[str]) -> None:
         self.settings = settings
         self.since = list(since)
+        #: Requests up to this event time may have come in part before the rollout was declared: not counted.
+        self.from_ms: int | None = None
         self.retired = False
         self.pairing = Pairing(settings.dedupe_ms)
         self.windows = Windows(settings.window_ms, settings.retain_ms)
@@ -65,8 +63,7 @@ class RolloutJoin:
         self._bins = bins
         self._vocabulary = Vocabulary(settings.dimensions, settings.max_values_per_dimension, settings.max_cells)
         self._checks = OutputChecks(settings.output_rules, settings.diff_rules)
-        self._scored: Generations[Scored] = Generations()
-        self._scored_horizon = Horizon(settings.dedupe_ms)
+        self.scored = Scored(settings.dedupe_ms)
         self._reported_through: int | None = None
 
     @property
@@ -90,23 +87,37 @@ class RolloutJoin:
     def arrive(self, batch: EventBatch, rows: I64, source: int) -> int:
         """Take in new rows of a batch; returns their newest event time."""
         times, future = self._clamp(batch.event_at_ms[rows], batch.appended_at_ms[rows])
+        newest = int(times.max())
+        ours = self._ours(times)
+        if not ours.all():
+            self._bins["foreign"] += int(len(ours) - ours.sum())
+            rows, times, future = rows[ours], times[ours], future[ours]
+            if not len(rows):
+                return newest
         self.pairing.seen.horizon.note(source, times, batch.offset[rows])
         self.windows.bump("future", times[future])
         for arm, part in self._arms(batch, rows, source, times):
             self._arrive(arm, part)
-        return int(times.max())
+        return newest
 
     def replay(self, batch: EventBatch, rows: I64, source: int, was_pending: B1) -> None:
         """Take in rows that were counted before a restart."""
         known = batch.offset[rows] >= self.since[source]
         rows, was_pending = rows[known], was_pending[known]
         times, _ = self._clamp(batch.event_at_ms[rows], batch.appended_at_ms[rows])
+        ours = self._ours(times)
+        rows, times, was_pending = rows[ours], times[ours], was_pending[ours]
         self.pairing.seen.horizon.note(source, times, batch.offset[rows])
         arms = batch.arm[rows]
         for arm in (BASELINE, CANDIDATE):
             mine = arms == arm
             part = self._rows(batch, rows[mine], source, times[mine], was_pending[mine])
             self.pairing.replay(arm, part, was_pending[mine])
+
+    def _ours(self, times: I64) -> B1:
+        """Which event times are of requests that came whole after the rollout was declared."""
+        ours: B1 = np.ones(len(times), np.bool_) if self.from_ms is None else times > self.from_ms
+        return ours
 
     def _clamp(self, event_at_ms: I64, appended_at_ms: I64) -> tuple[I64, B1]:
         return clamp(event_at_ms, appended_at_ms, self.settings.max_future_ms)
@@ -196,14 +207,7 @@ class RolloutJoin:
             return
         offsets, appended = (np.array([row[k] for row in rows], np.int64) for k in (0, 1))
         times, future = self._clamp(np.array([row[2].event_at_ms for row in rows], np.int64), appended)
-        horizon = self._scored_horizon
-        horizon.note(source, times, offsets)
-        fresh = np.zeros(len(rows), np.bool_)
-        for i, (generation, (_, _, outcome)) in enumerate(zip(horizon.of(times).tolist(), rows, strict=True)):
-            scored = {(outcome.request_id, outcome.measure)}
-            fresh[i] = not self._scored.among(scored)
-            if horizon.remembers(generation):
-                self._scored.add(generation, scored)
+        fresh = self.scored.first([row[2] for row in rows], times, source, offsets)
         if replay:
             return
         self.windows.bump("future", times[future])
@@ -211,24 +215,7 @@ class RolloutJoin:
         self._bins["outcome_duplicate"] += int((~fresh).sum())
         self._bins["outcome"] += int(fresh.sum())
         for index, places in groups(self.windows.place(times)):
-            self._score(self.windows.at(index), [rows[i][2] for i in places.tolist() if fresh[i]])
-
-    def _score(self, window: Window, outcomes: Sequence[Outcome]) -> None:
-        deltas: dict[str, list[float]] = {}
-        for outcome in outcomes:
-            if outcome.baseline is None or outcome.candidate is None:
-                window.bump("outcome_single", 1)
-                continue
-            window.bump("outcome_paired", 1)
-            deltas.setdefault(outcome.measure, []).append(outcome.candidate - outcome.baseline)
-        for measure, found in deltas.items():
-            name = f"scores.{measure}"
-            known = sum(1 for h in window.histograms if h.startswith("scores."))
-            if name not in window.histograms and known >= MAX_MEASURES:
-                window.bump("outcome_overflow", len(found))
-                continue
-            buckets = scores.bucket(np.array(found, np.float64))
-            window.add_histogram(name, np.bincount(buckets, minlength=scores.BUCKETS))
+            count_scores(self.windows.at(index), [rows[i][2] for i in places.tolist() if fresh[i]])
 
     def platform(self, appended_at_ms: int, event: PlatformEvent) -> None:
         """Count what an instance's platform reported."""
@@ -241,10 +228,6 @@ class RolloutJoin:
         window.bump(f"restarts.{event.arm.value}", event.restarts)
         window.bump(f"dropped.{event.arm.value}", event.dropped_events)
         self._bins["platform"] += 1
-
-    def scored_from(self, source: int) -> int | None:
-        """Where re-reading the outcomes must begin to remember all that may be repeated."""
-        return self._scored_horizon.first_offset(source)
 
     # -- time ------------------------------------------------------------------------------------------------
 
@@ -265,7 +248,6 @@ class RolloutJoin:
         waiting = [ms for pending in self.pairing.pending if (ms := pending.oldest_ms()) is not None]
         self.windows.move(horizon, min([watermark, *waiting]))
         self.pairing.seen.move(horizon)
-        self._scored.forget(self._scored_horizon.move(horizon))
 
     def reportable(self) -> Iterator[tuple[int, Window]]:
         """Closed windows to report, oldest first; then an empty one where nothing else shows time pass."""
@@ -287,8 +269,10 @@ class RolloutJoin:
     def to_plain(self) -> dict[str, Any]:
         """All but the waiting rows and the seen ids, which are read again from the sources."""
         return {
-            "settings": self.settings.to_plain(), "since": self.since, "retired": self.retired,
+            "settings": self.settings.to_plain(), "since": self.since, "from_ms": self.from_ms,
+            "retired": self.retired,
             "watermark_ms": self.watermark_ms, "reported_through": self._reported_through,
+            "scored_ms": self.scored.newest_ms,
             "vocabulary": self._vocabulary.to_plain(),
             "windows": [[i, w.to_plain()] for i, w in sorted(self.windows.by_index.items())],
             "settled": self.windows.settled, "oldest_open": self.windows.oldest_open,
@@ -299,7 +283,8 @@ class RolloutJoin:
     def from_plain(cls, plain: Mapping[str, Any], bins: Counter[str]) -> RolloutJoin:
         """Read :meth:`to_plain` back."""
         join = cls(JoinSettings.from_plain(plain["settings"]), plain["since"], bins)
-        join.retired = plain["retired"]
+        join.from_ms, join.retired = plain["from_ms"], plain["retired"]
+        join.scored = Scored(join.settings.dedupe_ms, plain["scored_ms"])
         join._reported_through = plain["reported_through"]
         join._vocabulary.load(plain["vocabulary"])
         join.windows.by_index = {i: Window.from_plain(w) for i, w in plain["windows"]}
@@ -309,5 +294,4 @@ class RolloutJoin:
         if join.horizon_ms is not None:
             # Not advance(): what waits is read again only later, and its windows must not close before.
             join.pairing.seen.move(join.horizon_ms)
-            join._scored_horizon.move(join.horizon_ms)
         return join

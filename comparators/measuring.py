@@ -79,7 +79,11 @@ class Measured:
 
 
 def measure_pairs(baseline: Rows, candidate: Rows, checks: OutputChecks) -> Measured:
-    """Requests of which both arms' events came; time and segments are the baseline's."""
+    """Requests of which both arms' events came; time and segments are the baseline's.
+
+    A request with a shed arm is no pair, but what its user saw counts all the same: an answer that failed for a
+    user must be seen whatever became of the mirror.
+    """
     measured = _blank(baseline)
     shed = (baseline.status == _SHED) | (candidate.status == _SHED)
     asked = ~shed
@@ -91,17 +95,18 @@ def measure_pairs(baseline: Rows, candidate: Rows, checks: OutputChecks) -> Meas
     flag["baseline_errors"], flag["candidate_errors"] = bad, failed
     flag["candidate_only_errors"], flag["baseline_only_errors"] = good & failed, bad & fine
     baseline_invalid = _check(measured, BASELINE, baseline.output, good, checks)
-    candidate_invalid = _check(measured, CANDIDATE, candidate.output, fine, checks)
+    live = (candidate.role == _PRIMARY) & (candidate.status != _SHED)
+    live_fine = live & (candidate.status == _OK)
+    candidate_invalid = _check(measured, CANDIDATE, candidate.output, fine | live_fine, checks)
     flag["candidate_only_invalid"] = good & fine & candidate_invalid & ~baseline_invalid
     flag["baseline_only_invalid"] = good & fine & baseline_invalid & ~candidate_invalid
     flag["labels_compared"] = compared = asked & _present(baseline.label) & _present(candidate.label)
     flag["label_changes"] = changed = compared & (baseline.label != candidate.label).astype(np.bool_)
     flag["output_changes"] = _compare(measured, baseline.output, candidate.output, good & fine, checks)
-    flag["live_candidate"] = live = asked & (candidate.role == _PRIMARY)
-    flag["live_candidate_errors"] = live & failed
-    flag["live_candidate_checked"], flag["live_candidate_invalid"] = live & fine, live & candidate_invalid
-    flag["live_baseline"] = asked & (baseline.role == _PRIMARY)
-    flag["live_baseline_errors"] = bad & (baseline.role == _PRIMARY)
+    flag["live_candidate"], flag["live_candidate_errors"] = live, live & ~live_fine
+    flag["live_candidate_checked"], flag["live_candidate_invalid"] = live_fine, live_fine & candidate_invalid
+    live = (baseline.role == _PRIMARY) & (baseline.status != _SHED)
+    flag["live_baseline"], flag["live_baseline_errors"] = live, live & (baseline.status != _OK)
     measured.timed = good
     measured.candidate_ms = np.where(fine, candidate.latency_ms, np.inf)
     for i in np.flatnonzero(good & failed).tolist():
@@ -119,6 +124,11 @@ def measure_alone(arm: int, rows: Rows, checks: OutputChecks) -> Measured:
     flag["shed"] = shed
     if arm == CANDIDATE:
         flag["missing_baseline"] = asked
+        live = asked & (rows.role == _PRIMARY)
+        fine = live & (rows.status == _OK)
+        invalid = _check(measured, CANDIDATE, rows.output, fine, checks)
+        flag["live_candidate"], flag["live_candidate_errors"] = live, live & ~fine
+        flag["live_candidate_checked"], flag["live_candidate_invalid"] = fine, invalid
         return measured
     good, bad = (asked & (rows.status == _OK)), (asked & (rows.status != _OK))
     flag["requests"] = flag["missing_candidate"] = flag["candidate_errors"] = asked

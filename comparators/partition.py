@@ -71,7 +71,9 @@ class PartitionJoin:
     def declare(self, settings: JoinSettings) -> None:
         """A rollout becomes known: its events from the positions applied so far on are joined.
 
-        The first declaration stands; another one of the same rollout only takes back :meth:`retire`.
+        Requests up to the newest event time read so far may have been read in part already: they are foreign
+        in both arms, or those astride the declaration would look like answers that never came. The first
+        declaration stands; another one of the same rollout only takes back :meth:`retire`.
         """
         known = self._rollouts.get(settings.rollout_id)
         if known is not None:
@@ -79,6 +81,7 @@ class PartitionJoin:
             return
         since = [source.applied for source in self._sources]
         rollout = self._rollouts[settings.rollout_id] = RolloutJoin(settings, since, self._bins)
+        rollout.from_ms = max((ms for ms in self.newest_ms.values() if ms is not None), default=None)
         if self._frontier_ms is not None:
             rollout.advance(self._frontier_ms)
 
@@ -314,7 +317,7 @@ class PartitionJoin:
         pending = np.sort(np.concatenate(found)) if found else np.zeros(0, np.int64)
         starts = [r.pairing.seen.horizon.first_offset(number) for r in self._rollouts.values()]
         if number == OUTCOMES:
-            starts = [r.scored_from(number) for r in self._rollouts.values()]
+            starts = [r.scored.first_offset(number) for r in self._rollouts.values()]
         start = min([source.applied, *pending[:1].tolist(), *(s for s in starts if s is not None)])
         return source.to_plain(start, pending)
 

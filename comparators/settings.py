@@ -16,7 +16,7 @@ from paritygate.comparators.validation import OutputRules
 from paritygate.schemas.errors import ConfigError
 
 #: Clamp for events of rollouts that nobody declared; they still move their source's time.
-DEFAULT_MAX_FUTURE_MS: Final = 60_000
+DEFAULT_MAX_FUTURE_MS: Final = 5_000
 
 _POSITIVE = ("window_ms", "dedupe_ms", "max_pending", "max_values_per_dimension", "max_cells")
 _NOT_NEGATIVE = ("grace_ms", "lateness_ms", "retain_ms", "max_future_ms", "max_examples")

@@ -39,11 +39,11 @@ COUNT_NAMES: Final[tuple[str, ...]] = (
     "labels_compared",  # pairs in which both arms gave a label
     "label_changes",
     "output_changes",  # pairs whose outputs differ structurally beyond tolerance
-    "live_candidate",  # settled requests whose user got the candidate's answer: the exposed ones
+    "live_candidate",  # requests whose user got the candidate's answer, whatever became of the mirror
     "live_candidate_errors",
     "live_candidate_checked",
     "live_candidate_invalid",
-    "live_baseline",  # settled requests whose user got the baseline's answer
+    "live_baseline",  # requests whose user got the baseline's answer
     "live_baseline_errors",
 )
 INDEX: Final[dict[str, int]] = {name: i for i, name in enumerate(COUNT_NAMES)}

@@ -1,39 +1,82 @@
 """Completeness: are the pairs that were judged all of the requests, or only the lucky ones?
 
-Law: it is always asked, and never bad evidence against the candidate: what is missing holds.
+Law: it is always asked, and never bad evidence against the candidate: what is missing holds. Everything that
+was sent and is no pair counts against it. A request may be counted twice, as an event that came too late and as
+the arm that it left alone; that can only hold.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
+from paritygate.comparators.tally import Tally
 from paritygate.gates.evidence import Sums
 from paritygate.gates.reasons import many, number, percent
 from paritygate.gates.verdict import Verdict, VerdictKind
 
 NAME: Final = "join_completeness"
-#: Least share of the requests of a stage whose two answers were both joined.
+#: Least share of the requests of a stage whose two answers were both joined, and that lie in a named segment.
 LEAST_RATIO: Final = 0.99
-_LOST: Final = {
+#: Below this share of joined requests the evidence has a hole, and what is live is as good as unwatched.
+BROKEN_RATIO: Final = 0.9
+_BASELINE: Final = "missing_baseline"
+#: Counts of requests that are no pairs, and how they are called.
+_COUNTS: Final = {
     "missing_candidate": "without the candidate's answer",
-    "missing_baseline": "without the baseline's answer",
+    _BASELINE: "without the baseline's answer",
     "shed": "shed",
 }
+#: Totals of events that no count of requests holds, and how they are called.
+_TOTALS: Final = {
+    "late": "too late",
+    "dropped.baseline": "dropped by the baseline's publisher",
+    "dropped.candidate": "dropped by the candidate's publisher",
+    "poison": "unreadable",
+    "lost": "lost",
+    "evicted": "crowded out of the join",
+}
+_NAMES: Final = _COUNTS | _TOTALS
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """How many requests were joined, and how many were not, by why."""
+
+    pairs: int
+    lost: Mapping[str, int]
+
+    @property
+    def total(self) -> int:
+        """Everything that is known to have been sent."""
+        return self.pairs + sum(self.lost.values())
+
+    @property
+    def unjoined(self) -> int:
+        """What is missing while the baseline answered, or may have: its own silence is not in it."""
+        return sum(count for name, count in self.lost.items() if name != _BASELINE)
+
+
+def joined(tally: Tally) -> Joined:
+    """What became of the requests of some windows."""
+    counts = {name: tally.count(name) for name in ("pairs", *_COUNTS)}
+    pairs = counts.pop("pairs")
+    return Joined(pairs, counts | {name: max(0, tally.totals.get(name, 0)) for name in _TOTALS})
 
 
 def assess_completeness(sums: Sums) -> Verdict:
     """Judge the share of joined pairs in the stage."""
-    pairs = sums.in_stage("pairs")
-    lost = {name: sums.in_stage(name) for name in _LOST}
-    total = pairs + sum(lost.values())
-    totals = sums.evidence.stage.totals
+    found = joined(sums.evidence.stage)
+    pairs, total = found.pairs, found.total
+    unnamed = sums.evidence.stage.totals.get("segment_overflow", 0)
     numbers: dict[str, float | int | None] = {
         "value": number(pairs / total) if total else None,
         "limit": LEAST_RATIO,
         "pairs": pairs,
         "total": total,
-        **lost,
-        **{f"dropped_{arm}": totals.get(f"dropped.{arm}", 0) for arm in ("baseline", "candidate")},
+        **{name.replace(".", "_"): count for name, count in found.lost.items()},
+        "segment_overflow": unnamed,
     }
 
     def say(kind: VerdictKind, code: str, reason: str) -> Verdict:
@@ -44,6 +87,10 @@ def assess_completeness(sums: Sums) -> Verdict:
         return say(VerdictKind.INCONCLUSIVE, "no_data", f"no request has been settled in stage {stage} yet")
     words = f"{pairs:,} of {many(total, 'request')} have both answers ({percent(pairs / total)})"
     if pairs < LEAST_RATIO * total:
-        missing = ", ".join(f"{count:,} {_LOST[name]}" for name, count in lost.items() if count)
+        missing = ", ".join(f"{count:,} {_NAMES[name]}" for name, count in found.lost.items() if count)
         return say(VerdictKind.INCONCLUSIVE, "incomplete", f"{words}, {percent(LEAST_RATIO)} must: {missing}")
+    if unnamed > (1.0 - LEAST_RATIO) * total:
+        where = f"{unnamed:,} of {many(total, 'request')} lie in no named segment"
+        mend = "declare coarser segments, or raise join.max_values_per_dimension"
+        return say(VerdictKind.INCONCLUSIVE, "segment_overflow", f"{where}: {mend}")
     return say(VerdictKind.PASS, "complete", words)

@@ -91,6 +91,10 @@ class Sums:
         """log E of the mixture over onsets, from log E of each row of :attr:`starts`."""
         return float(log_mixture(self._start_log_weights, log_e))
 
+    def loudest_start(self, log_e: F64) -> int:
+        """The onset (a row of :attr:`starts`) that says most in :meth:`over_starts`; the earliest of equals."""
+        return int(np.argmax(np.round(log_e + self._start_log_weights, 6)))
+
     @cached_property
     def segments(self) -> SegmentTable:
         """Counts of every segment since the rollout began."""

@@ -147,3 +147,40 @@ def measure_named(name: str) -> Measure:
         higher_is_better=True,
         minimum_samples=50,
     )
+
+
+#: How each kind of measure is judged, for the reference page; the laws stand in ``comparators.evidence``.
+METHODS: Final[dict[Kind, str]] = {
+    Kind.RATE: (
+        "`maximum` and `minimum`: e-process on bad among all (truncated beta-binomial), over all requests and over"
+        " the answers that users saw. `maximum_regression_percent`: paired e-process on the requests that only one"
+        " arm failed, and the candidate's share of the live failures. A segment must break the limit and be worse"
+        " than the baseline there; for change rates, break its own limit."
+    ),
+    Kind.LATENCY: (
+        "`maximum_regression_percent`: paired e-process at every edge of a logarithmic histogram, the least counts."
+        " `maximum`: e-process on the share of answers slower than the limit."
+    ),
+    Kind.OUTCOME: "e-process on the mean paired difference, betting on a fixed grid; scores are rounded to 1/1000.",
+    Kind.EVENTS: (
+        "one event too many fails at once. A pass needs running time, and with `max_rate_to_exclude_per_hour`"
+        " a Poisson e-process that excludes that rate."
+    ),
+}
+
+
+def markdown_tables() -> str:
+    """The measures, their meaning, and how each kind is judged, for the docs page."""
+    rows = ["| measure | unit | better | on pairs | rules | minimum_samples | without data |", f"|{'---|' * 7}"]
+    rows += (
+        f"| `{m.name}` | {m.unit} | {'higher' if m.higher_is_better else 'lower'} | {'yes' if m.paired else 'no'} "
+        f"| {', '.join(f'`{rule}`' for rule in m.rules)} | {m.minimum_samples} | {m.without_data} |"
+        for m in _ROWS
+    )
+    rows += ["", "| measure | meaning |", "|---|---|"]
+    rows += (f"| `{m.name}` | {m.summary} |" for m in _ROWS)
+    rows += ["", "| kind | measures | method |", "|---|---|---|"]
+    for kind, method in METHODS.items():
+        names = ", ".join(f"`{m.name}`" for m in _ROWS if m.kind is kind)
+        rows.append(f"| {kind} | {names} | {method} |")
+    return "\n".join(rows) + "\n"

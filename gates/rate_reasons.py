@@ -69,14 +69,15 @@ class RateReasons:
             return where
         return f"{where}, where {int(table.count(columns.baseline[0])[segment]):,} of the baseline's did"
 
-    def both_sick(self) -> str:
-        """Both arms above the limit."""
+    def both_sick(self, onset: int) -> str:
+        """Both arms above the limit since an onset (a row of ``Sums.starts``; 0 is the rollout's start)."""
         columns, sums = self._columns, self._sums
         bad, total = columns.baseline or (columns.bad, columns.total)
-        base, base_total = sums.in_whole(bad), sums.in_whole(total)
-        ours = some(sums.in_whole(columns.bad), sums.in_whole(columns.total), columns.noun)
+        base, base_total = int(sums.since(bad)[onset]), int(sums.since(total)[onset])
+        ours = some(int(sums.since(columns.bad)[onset]), int(sums.since(columns.total)[onset]), columns.noun)
         rate = percent(base / base_total) if base_total else "none"
-        both = f"{ours} {columns.verb}, and so did {base:,} of the baseline's ({rate})"
+        since = " since the onset" if onset else ""
+        both = f"{ours} {columns.verb}{since}, and so did {base:,} of the baseline's ({rate})"
         return f"{both}: above the limit of {percent(bad_limit(self._spec))} in both arms"
 
     def rules(self) -> str:

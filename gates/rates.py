@@ -102,15 +102,16 @@ def _tests(spec: GateSpec, sums: Sums, columns: Columns) -> dict[str, float]:
         log_e = paired_ratio(ratio, "above").log_e(worse, better, bad - worse)
         return {"overall": sums.over_starts(floored(log_e, bad, least)), "share": _share(spec, sums, ratio)}
 
-    def absolute(bad_name: str, total_name: str) -> float:
-        bad, total = sums.since(bad_name), sums.since(total_name)
-        log_e = bernoulli(bad_limit(spec), "above").log_e(bad, total)
-        return sums.over_starts(floored(log_e, bad, least))
-
-    tests = {"overall": absolute(columns.bad, columns.total)}
+    tests = {"overall": sums.over_starts(_absolute(spec, sums, columns.bad, columns.total))}
     if columns.live is not None:
-        tests["live"] = absolute(*columns.live)
+        tests["live"] = sums.over_starts(_absolute(spec, sums, *columns.live))
     return tests
+
+
+def _absolute(spec: GateSpec, sums: Sums, bad_name: str, total_name: str) -> F64:
+    """log E of an absolute rule since each possible onset."""
+    bad, total = sums.since(bad_name), sums.since(total_name)
+    return floored(bernoulli(bad_limit(spec), "above").log_e(bad, total), bad, spec.minimum_bad_events)
 
 
 def _share(spec: GateSpec, sums: Sums, ratio: float) -> float:
@@ -124,8 +125,9 @@ def _share(spec: GateSpec, sums: Sums, ratio: float) -> float:
 
 def _failed(case: _Case, found: list[int]) -> RateJudgement:
     """E_bad has spoken: the candidate's fault, or everybody's."""
-    if _environment(case):
-        return RateJudgement(case.wait("environment", case.reasons.both_sick()))
+    sick_since = _environment(case)
+    if sick_since is not None:
+        return RateJudgement(case.wait("environment", case.reasons.both_sick(sick_since)))
     table = case.sums.segments
     named = worst(case.spec.measure, case.sums)
     place = "all" if named is None else table.name(named)
@@ -133,22 +135,29 @@ def _failed(case: _Case, found: list[int]) -> RateJudgement:
     return RateJudgement(case.say(VerdictKind.FAIL, "breached", _breach(case, named), place), findings)
 
 
-def _environment(case: _Case) -> bool:
-    """Whether only absolute tests speak, while the baseline is above the limit itself.
+def _environment(case: _Case) -> int | None:
+    """The onset (a row of ``Sums.starts``) since which the baseline is above the limit as well; None where the
+    candidate alone is, or where relative evidence speaks.
 
-    Then the candidate needs to be proven worse than the baseline: in an incident of both arms, evidence that
-    merely leans would lean to "worse" sooner or later.
+    Asked of the onset that speaks loudest: a good past must not hide that both arms fell sick together. Then
+    the candidate needs to be proven worse than the baseline: in an incident of both arms, evidence that merely
+    leans would lean to "worse" sooner or later.
     """
-    columns, sums = case.columns, case.sums
+    columns, sums, spec = case.columns, case.sums, case.spec
     if case.relative or columns.baseline is None or columns.paired is None:
-        return False
-    live = _share(case.spec, sums, 1.0) if case.spec.measure == "error_rate" else 0.0
+        return None
+    live = _share(spec, sums, 1.0) if spec.measure == "error_rate" else 0.0
     if reached(sums.segments.with_all(live, case.segments), case.alphas.rollback):
-        return False
-    bad, total = (sums.in_whole(name) for name in columns.baseline)
-    worse, better = (sums.in_whole(name) for name in columns.paired)
-    worse_than_baseline = reached(float(paired(0.0, "above").log_e(worse, better, total)), case.alphas.rollback)
-    return total > 0 and bad / total > bad_limit(case.spec) and not worse_than_baseline
+        return None
+    worse, better = (sums.since(name) for name in columns.paired)
+    if reached(sums.over_starts(paired(0.0, "above").log_e(worse, better, 0)), case.alphas.rollback):
+        return None
+    counted = (columns.bad, columns.total)
+    if columns.live is not None and case.tests["live"] > case.tests["overall"]:
+        counted = columns.live
+    onset = sums.loudest_start(_absolute(spec, sums, *counted))
+    bad, total = (int(sums.since(name)[onset]) for name in columns.baseline)
+    return onset if bad > bad_limit(spec) * total else None
 
 
 def _breach(case: _Case, named: int | None) -> str:

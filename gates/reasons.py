@@ -6,6 +6,10 @@ Law: a reason is one sentence with the counts it rests on; a stored number is fi
 from __future__ import annotations
 
 import math
+from typing import Final
+
+#: Unit and its seconds, the next smaller unit and its seconds, how many of the unit make the next larger one.
+_UNITS: Final = (("m", 60, "s", 1, 60), ("h", 3600, "m", 60, 24), ("d", 86_400, "h", 3600, math.inf))
 
 
 def percent(ratio: float) -> str:
@@ -55,3 +59,19 @@ def number(value: float | None) -> float | None:
     if value is None or not math.isfinite(value):
         return None
     return round(value, 6) + 0.0
+
+
+def duration(ms: int) -> str:
+    """A span of time in its two largest units, rounded up: ``45 s``, ``3 m 20 s``, ``3 h 12 m``, ``2 d 5 h``."""
+    seconds = -(-ms // 1000)
+    if seconds < 60:
+        return f"{seconds} s"
+    spans = ((-(-seconds // smaller), unit // smaller, name, part) for name, unit, part, smaller, _ in _UNITS)
+    parts, size, name, part = next(s for s, row in zip(spans, _UNITS, strict=True) if s[0] < s[1] * row[4])
+    whole, rest = divmod(parts, size)
+    return f"{whole:,} {name} {rest} {part}" if rest else f"{whole:,} {name}"
+
+
+def at_present_rate(ms: int | None) -> str:
+    """``, about 3 h 12 m at the present rate``; nothing where the rate is unknown."""
+    return "" if ms is None else f", about {duration(ms)} at the present rate"

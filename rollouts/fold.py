@@ -13,11 +13,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from itertools import islice, takewhile
 from types import MappingProxyType
 from typing import Final
 
 from paritygate.gates.assess import Evidence, assess_gates
-from paritygate.rollouts.judge import Facts, Ruling, judge
+from paritygate.gates.completeness import BROKEN_RATIO, Joined, joined
+from paritygate.rollouts.estimate import with_estimates
+from paritygate.rollouts.judge import BROKEN_WINDOWS, Facts, Ruling, judge
 from paritygate.rollouts.ledger import Ledger
 from paritygate.rollouts.plan import RolloutPlan
 from paritygate.rollouts.record import Position, record
@@ -36,8 +39,10 @@ from paritygate.schemas.decision import Action, GateDecision
 from paritygate.schemas.errors import PlanError
 from paritygate.schemas.report import WindowReport
 
-#: A hold whose reason stays the same is repeated after this much event time, as a sign of life.
-HOLD_EVERY_MS: Final = 10_000
+#: A hold whose reason stays the same is repeated after this much event time, as a sign of life. Decisions are
+#: kept for ever: once a minute is 1,440 records a day for a rollout that waits, and soon enough for whoever
+#: asks whether anybody still watches.
+HOLD_EVERY_MS: Final = 60_000
 
 
 class Fold:
@@ -204,6 +209,7 @@ class Fold:
 
     def _draft_ruling(self, state: RolloutState, ledger: Ledger) -> GateDecision | None:
         plan = state.plan
+        facts = facts_of(ledger)
         assessment = assess_gates(
             plan.gates,
             ledger.evidence(state.stage),
@@ -211,7 +217,8 @@ class Fold:
             alpha_promote=plan.alpha_promote,
             minimum_segment_share=plan.minimum_segment_share,
         )
-        ruling = judge(plan, state, assessment, facts_of(ledger))
+        assessment = with_estimates(assessment, facts.in_stage_ms)
+        ruling = judge(plan, state, assessment, facts)
         at_ms = state.at_ms if ledger.at_ms is None else ledger.at_ms
         if ruling.action is Action.HOLD and not self._worth_saying(state, ruling, at_ms):
             return None
@@ -236,6 +243,7 @@ def facts_of(ledger: Ledger) -> Facts:
     first = at_ms if ledger.first_start_ms is None else ledger.first_start_ms
     candidate = first if ledger.candidate_until_ms is None else ledger.candidate_until_ms
     baseline = first if ledger.baseline_until_ms is None else ledger.baseline_until_ms
+    stage = joined(ledger.stage)
     return Facts(
         in_stage_ms=at_ms - (first if ledger.stage_from_ms is None else ledger.stage_from_ms),
         stage_pairs=ledger.stage.count("pairs"),
@@ -243,7 +251,22 @@ def facts_of(ledger: Ledger) -> Facts:
         candidate_silent_ms=max(0, baseline - candidate),
         baseline_silent_ms=max(0, candidate - baseline),
         no_data_ms=max(0, at_ms - max(candidate, baseline)),
+        stage_live=ledger.stage.count("live_candidate"),
+        lag_ms=ledger.lag_ms,
+        stage_known=stage.total,
+        stage_unjoined=stage.unjoined,
+        broken_windows=_broken_windows(ledger) if _broken(stage) else 0,
     )
+
+
+def _broken(windows: Joined) -> bool:
+    return windows.total - windows.unjoined < BROKEN_RATIO * windows.total
+
+
+def _broken_windows(ledger: Ledger) -> int:
+    """How many of the newest windows have a hole, one after the other; those without a request say nothing."""
+    with_requests = (found for window in ledger.newest_windows() if (found := joined(window)).total)
+    return sum(1 for _ in islice(takewhile(_broken, with_requests), BROKEN_WINDOWS))
 
 
 def _obeyed(command: Command, state: RolloutState) -> Ruling:

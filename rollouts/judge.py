@@ -11,25 +11,35 @@ rule  when                                                  action    reason cod
  3    a verdict, or the segments together, say fail         rollback  ``gate_failed``
  4    candidate silent for ``candidate_silent_seconds``     rollback  ``candidate_silent``
       while users get its answers and the baseline answers
- 5    paused                                                hold      ``still_paused``
- 6    already at 100 %                                      hold      ``promoted``
- 7    a required gate could not be measured                 hold      ``gate_error``
- 8    no requests for ``no_data_seconds``                   hold      ``no_data``
- 9    one arm silent for 5 s                                hold      ``candidate_silent`` or
+ 5    live below 100 %: no request of either arm for        rollback  ``no_data``
+      ``no_data_seconds``
+ 6    live below 100 %: less than 90 % joined of the        rollback  ``incomplete``
+      stage's requests (200 at least) and of each of its
+      two newest windows
+ 7    paused                                                hold      ``still_paused``
+ 8    shadow or 100 %: no request for ``no_data_seconds``   hold      ``no_data``
+ 9    already at 100 %                                      hold      ``promoted``
+10    a required gate could not be measured                 hold      ``gate_error``
+11    one arm silent for 5 s                                hold      ``candidate_silent`` or
                                                                       ``baseline_silent``
-10    the baseline is sick too                              hold      ``environment``
-11    all required gates pass, floors met                   promote   ``proven``
-12    ``maximum_seconds`` over and ``on_timeout: rollback`` rollback  ``timeout``
-13    ``maximum_seconds`` over                              hold      ``timeout``
-14    a required gate is not proven: too many requests      hold      ``incomplete``
-      were shed or lost; a segment stands out; it needs               ``segment_flagged``
-      more evidence                                                   ``more_evidence``
-15    ``minimum_pairs`` not met                             hold      ``floor_pairs``
-16    ``minimum_seconds`` not met                           hold      ``floor_time``
+12    the baseline is sick too                              hold      ``environment``
+13    all required gates pass, nothing of 16 to 20          promote   ``proven``
+14    ``maximum_seconds`` over and ``on_timeout: rollback`` rollback  ``timeout``
+15    ``maximum_seconds`` over                              hold      ``timeout``
+16    a partition is behind, or has never reported          hold      ``partition_behind``
+17    a required gate is not proven: too many requests      hold      ``incomplete``
+      were shed or lost; they lie in no named segment;                ``segment_overflow``
+      a segment stands out; it needs more evidence                    ``segment_flagged``
+                                                                      ``more_evidence``
+18    a live stage whose users hardly saw the candidate     hold      ``not_exposed``
+19    ``minimum_pairs`` not met                             hold      ``floor_pairs``
+20    ``minimum_seconds`` not met                           hold      ``floor_time``
 ====  ====================================================  ========  ======================
 
 Rule 2 stands before rule 3 because a candidate that has not come up yet has shown nothing and reaches no
-user; its missing answers count from its first answer on. Floors bind promotion only. "Gates" are all
+user; its missing answers count from its first answer on. Rules 5 and 6 end an exposure that nobody can watch;
+what only the baseline failed to answer does not count for rule 6, for users would be sent to it. At 100 % they
+do not apply: the baseline may have been taken away. Floors bind promotion only. "Gates" are all
 verdicts of the assessment, the checks that always run (join completeness, segment parity) included.
 """
 
@@ -41,7 +51,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from paritygate.gates.assess import Assessment
+from paritygate.gates.completeness import BROKEN_RATIO
+from paritygate.gates.reasons import at_present_rate, percent
 from paritygate.gates.verdict import Verdict, VerdictKind
+from paritygate.rollouts.estimate import remaining_ms
 from paritygate.rollouts.ladder import Stage
 from paritygate.rollouts.plan import RolloutPlan
 from paritygate.rollouts.state import STILL_PAUSED, RolloutState, RolloutStatus
@@ -49,9 +62,15 @@ from paritygate.schemas.decision import Action
 
 ENVIRONMENT: Final = "environment"
 #: Why a gate is not proven, where that is more than a matter of time; the most telling first.
-TELLING: Final = ("incomplete", "segment_flagged")
+TELLING: Final = ("incomplete", "segment_overflow", "segment_flagged")
 #: An arm that has not answered for less is not called silent: at low traffic such gaps are normal.
 SILENT_MS: Final = 5_000
+#: How much longer than the join takes to report a window a partition may be behind the others.
+LAG_MS: Final = 5_000
+#: Fewer requests of a stage do not tell a hole in the evidence from bad luck.
+LEAST_TO_MISS: Final = 200
+#: So many windows in a row must have the hole: one may be a broker's hiccup.
+BROKEN_WINDOWS: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +80,11 @@ class Facts:
     ``in_stage_ms``: time in the stage. ``stage_pairs``: paired requests of the stage.
     ``candidate_answered``: it has answered at least once since the rollout began. ``candidate_silent_ms``:
     how long the baseline has answered while the candidate did not, 0 when it does; ``baseline_silent_ms``:
-    the reverse. ``no_data_ms``: how long no arm has answered.
+    the reverse. ``no_data_ms``: how long no arm has answered. ``stage_live``: requests of the stage whose users
+    got the candidate's answer. ``lag_ms``: how far the slowest partition is behind; None while one is unknown.
+    ``stage_known``: everything that the stage's users asked, joined or not; ``stage_unjoined``: what of it was
+    not joined though the baseline answered. ``broken_windows``: of how many of the newest windows, one after
+    the other, less than :data:`~paritygate.gates.completeness.BROKEN_RATIO` was joined.
     """
 
     in_stage_ms: int
@@ -70,6 +93,11 @@ class Facts:
     candidate_silent_ms: int = 0
     baseline_silent_ms: int = 0
     no_data_ms: int = 0
+    stage_live: int = 0
+    lag_ms: int | None = None
+    stage_known: int = 0
+    stage_unjoined: int = 0
+    broken_windows: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +116,8 @@ def judge(plan: RolloutPlan, state: RolloutState, assessment: Assessment, facts:
         return _hold(state, "absorbed", "rolled back; a new candidate needs a new rollout id")
     return (
         _against(plan, state, assessment, facts)
-        or _standing(state)
+        or _unwatched(plan, state, facts)
+        or _standing(plan, state, facts)
         or _unknown(plan, state, assessment, facts)
         or _upward(plan, state, assessment, facts)
     )
@@ -108,23 +137,43 @@ def _against(plan: RolloutPlan, state: RolloutState, assessment: Assessment, fac
     return None
 
 
-def _standing(state: RolloutState) -> Ruling | None:
-    """Rules 5 and 6: nothing is to be won."""
+def _unwatched(plan: RolloutPlan, state: RolloutState, facts: Facts) -> Ruling | None:
+    """Rules 5 and 6: users are exposed, and nobody can see to what."""
+    if not 0 < state.stage.weight < 100:
+        return None
+    if _no_data(plan, facts):
+        silence = f"no request of either arm for {_seconds(facts.no_data_ms)} in live stage {state.stage.name}"
+        return Ruling(Action.ROLLBACK, plan.ladder.first, "no_data", silence)
+    known, missing = facts.stage_known, facts.stage_unjoined
+    hole = known >= LEAST_TO_MISS and known - missing < BROKEN_RATIO * known
+    if hole and facts.broken_windows >= BROKEN_WINDOWS:
+        lost = f"{missing:,} of {_many(known, 'request')} of live stage {state.stage.name} are not joined"
+        reason = f"{lost}, nor enough of its newest windows: less than {percent(BROKEN_RATIO)} can be judged"
+        return Ruling(Action.ROLLBACK, plan.ladder.first, "incomplete", reason)
+    return None
+
+
+def _no_data(plan: RolloutPlan, facts: Facts) -> bool:
+    return facts.no_data_ms >= plan.no_data_seconds * 1000
+
+
+def _standing(plan: RolloutPlan, state: RolloutState, facts: Facts) -> Ruling | None:
+    """Rules 7 to 9: nothing is to be won."""
     if state.status is RolloutStatus.PAUSED:
         return _hold(state, STILL_PAUSED, "paused by an operator; a fail still rolls back")
+    if _no_data(plan, facts):
+        return _hold(state, "no_data", f"no request of either arm for {_seconds(facts.no_data_ms)}")
     if state.status is RolloutStatus.PROMOTED:
         return _hold(state, "promoted", "the candidate has all of the traffic; a fail still rolls back")
     return None
 
 
 def _unknown(plan: RolloutPlan, state: RolloutState, assessment: Assessment, facts: Facts) -> Ruling | None:
-    """Rules 7 to 10: what is unknown is neither good nor bad."""
+    """Rules 10 to 12: what is unknown is neither good nor bad."""
     required = [v for v in assessment.verdicts if v.required]
     broken = [v for v in required if v.kind is VerdictKind.ERROR]
     if broken:
         return _hold(state, "gate_error", f"cannot measure {_names(broken)}: {broken[0].reason}")
-    if facts.no_data_ms >= plan.no_data_seconds * 1000:
-        return _hold(state, "no_data", f"no request of either arm for {_seconds(facts.no_data_ms)}")
     if facts.candidate_silent_ms >= SILENT_MS:
         what = f"the candidate has been silent for {_seconds(facts.candidate_silent_ms)}"
         limit = f"rolls back at {plan.candidate_silent_seconds} s" if state.stage.weight else "no user is exposed"
@@ -139,9 +188,9 @@ def _unknown(plan: RolloutPlan, state: RolloutState, assessment: Assessment, fac
 
 
 def _upward(plan: RolloutPlan, state: RolloutState, assessment: Assessment, facts: Facts) -> Ruling:
-    """Rules 11 to 16: proof and floors."""
+    """Rules 13 to 20: proof and floors."""
     stage, above = state.stage, plan.ladder.next(state.stage)
-    waits = _waits(stage, assessment, facts)
+    waits = _waits(plan, stage, assessment, facts)
     if not waits and above is not None:
         live = f"{above.weight} % of live traffic" if above.weight < 100 else "all of the live traffic"
         gates = sum(v.required for v in assessment.verdicts)
@@ -156,9 +205,15 @@ def _upward(plan: RolloutPlan, state: RolloutState, assessment: Assessment, fact
     return _hold(state, code, reason)
 
 
-def _waits(stage: Stage, assessment: Assessment, facts: Facts) -> Sequence[tuple[str, str]]:
+def _waits(plan: RolloutPlan, stage: Stage, assessment: Assessment, facts: Facts) -> Sequence[tuple[str, str]]:
     """What a promotion still waits for, the most telling first; empty when nothing is missing."""
     waits: list[tuple[str, str]] = []
+    limit_ms = plan.join.window_ms + plan.join.grace_ms + plan.join.lateness_ms + LAG_MS
+    if facts.lag_ms is None:
+        waits.append(("partition_behind", "not every partition has reported yet"))
+    elif facts.lag_ms > limit_ms:
+        behind = f"one partition is {_seconds(facts.lag_ms)} behind the others: part of the traffic is unknown"
+        waits.append(("partition_behind", behind))
     required = [v for v in assessment.verdicts if v.required]
     open_gates = [v for v in required if v.kind is not VerdictKind.PASS]
     if open_gates:
@@ -166,9 +221,16 @@ def _waits(stage: Stage, assessment: Assessment, facts: Facts) -> Sequence[tuple
     elif not required or assessment.overall is not VerdictKind.PASS:
         where = f" in {assessment.worst_segment}" if assessment.worst_segment else ""
         waits.append(("more_evidence", f"not yet proven{where}"))
+    # Half of the share that the weight promises: routers need a moment to obey, and a hash is not exact.
+    exposed = max(1, stage.minimum_pairs * stage.weight // 200) if stage.weight else 0
+    if facts.stage_live < exposed:
+        seen = f"{_many(facts.stage_live, 'answer')} of the candidate reached users in stage {stage.name}"
+        waits.append(("not_exposed", f"only {seen}, at least {exposed:,} must: do the routers obey?"))
     missing = stage.minimum_pairs - facts.stage_pairs
     if missing > 0:
-        waits.append(("floor_pairs", f"needs {_many(missing, 'more pair')} (at least {stage.minimum_pairs:,})"))
+        time = at_present_rate(remaining_ms(missing, facts.stage_pairs, facts.in_stage_ms))
+        floor = f"needs {_many(missing, 'more pair')} (at least {stage.minimum_pairs:,}){time}"
+        waits.append(("floor_pairs", floor))
     left_ms = stage.minimum_ms - facts.in_stage_ms
     if left_ms > 0:
         waits.append(("floor_time", f"stays {_seconds(left_ms)} longer in stage {stage.name}"))

@@ -5,12 +5,19 @@ report replaces the one of the same (partition, window) with a lower (generation
 taken out, its new one added. Memory is bounded: reports are kept, for replacing, only of the newest windows;
 panes are 24 at most, live batches 4096; both coarsen by merging neighbours, which adds whole tallies and
 loses no count.
+
+What may promote is counted later than what may roll back: the stage takes a window only when *every*
+partition has reported it or a later one. Each partition's windows close in order, but a slow or missing answer
+holds up its own partition alone; without this rule the stage would hold the good answers of the others and
+wait for the bad one, and a proof would be chosen by its outcome. A window that is no longer kept before every
+partition came so far is not in the stage; its requests count there as ``lost``.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -40,8 +47,9 @@ _HARM = [INDEX[n] for n in ("candidate_errors", "candidate_invalid")]
 class Taken:
     """What one report changed.
 
-    ``closed``: event time has passed the end of a window in every partition. ``harm``: it brought failures,
-    invalid outputs or memory exhaustion of the candidate that were not known before.
+    ``closed``: event time has passed the end of a window, in the newest partition or in all of them.
+    ``harm``: it brought failures, invalid outputs or memory exhaustion of the candidate that were not known
+    before.
     """
 
     closed: bool
@@ -70,6 +78,9 @@ class Ledger:
         self._dimensions = dimensions
         self._whole = Tally(dimensions)
         self._stage = Tally(dimensions)
+        self._reported_ms: dict[int, int] = {}
+        #: Windows that end here or before are in the stage, as far as they belong to it; it never steps back.
+        self._common_ms: int | None = None
         self._fresh: dict[int, Tally] = {}
         self._window_ms = window_ms
         self._settle_ms = settle_ms
@@ -92,9 +103,15 @@ class Ledger:
 
     @property
     def stage(self) -> Tally:
-        """Everything in windows that start in the present stage."""
+        """Windows that start in the present stage and that every partition has come to report."""
         self._settle()
         return self._stage
+
+    @property
+    def lag_ms(self) -> int | None:
+        """How far the slowest partition is behind the fastest; None while one has never reported."""
+        frontier = self.frontier_ms
+        return None if frontier is None or self.at_ms is None else self.at_ms - frontier
 
     @property
     def frontier_ms(self) -> int | None:
@@ -124,6 +141,9 @@ class Ledger:
         for s in report.sources:
             first, following = self._sources.get((s.topic, s.partition), (s.first, s.next))
             self._sources[s.topic, s.partition] = (min(first, s.first), max(following, s.next))
+        self._reported_ms[report.partition] = max(
+            report.window_end_ms, self._reported_ms.get(report.partition, report.window_end_ms)
+        )
         closed = self._advance(report)
         self._retire()
         harm = bool((change.overall()[_HARM] > 0).any()) or change.totals.get("ooms.candidate", 0) > 0
@@ -134,10 +154,9 @@ class Ledger:
         self._settle()
         self.stage_from_ms = at_ms
         self._stage = Tally(self._dimensions)
-        for start, reports in self._kept.items():
-            if start >= at_ms:
-                for report in reports.values():
-                    self._stage.add(Tally.from_report(report, BUCKET_COUNTS))
+        for start in sorted(self._kept):
+            if self._in_stage(start) and self._is_common(start):
+                self._stage.add(self._window(start))
 
     def evidence(self, stage: Stage) -> Evidence:
         """What the gates judge: views of the ledger's own tallies, good until the next report is taken."""
@@ -152,6 +171,13 @@ class Ledger:
             stage_name=stage.name,
             weight=stage.weight,
         )
+
+    def newest_windows(self) -> Iterator[Tally]:
+        """The windows of the stage that every partition has come to report, the newest first, while kept."""
+        self._settle()
+        for start in sorted(self._kept, reverse=True):
+            if self._in_stage(start) and self._is_common(start):
+                yield self._window(start)
 
     def digest(self) -> str:
         """SHA-256 in hex of the canonical JSON of the tallies: the evidence a decision rests on."""
@@ -181,15 +207,42 @@ class Ledger:
         fresh, self._fresh = self._fresh, {}
         for start, change in fresh.items():
             self._whole.add(change)
-            if self.stage_from_ms is None or start >= self.stage_from_ms:
+            if self._in_stage(start) and self._is_common(start):
                 self._stage.add(change)
             self._panes.setdefault(start // self._pane_ms, Tally(self._dimensions)).add(change)
+        self._move_common()
         # Panes are aligned to the epoch, so halving their number gives the same panes in any order.
         while len(self._panes) > MAX_PANES:
             self._pane_ms *= 2
             halves, self._panes = self._panes, {}
             for pane in sorted(halves):
                 self._panes.setdefault(pane // 2, Tally(self._dimensions)).add(halves[pane])
+
+    def _move_common(self) -> None:
+        """Take the windows into the stage that every partition has come to report since the last look."""
+        if len(self._reported_ms) < self._partitions:
+            return
+        before, common = self._common_ms, min(self._reported_ms.values())
+        if before is not None and common <= before:
+            return
+        self._common_ms = common
+        for start in sorted(self._kept):
+            known = before is not None and start + self._window_ms <= before
+            if not known and self._in_stage(start) and self._is_common(start):
+                self._stage.add(self._window(start))
+
+    def _in_stage(self, start: int) -> bool:
+        return self.stage_from_ms is None or start >= self.stage_from_ms
+
+    def _is_common(self, start: int) -> bool:
+        return self._common_ms is not None and start + self._window_ms <= self._common_ms
+
+    def _window(self, start: int) -> Tally:
+        """What all partitions reported of one kept window."""
+        window = Tally(self._dimensions)
+        for report in self._kept[start].values():
+            window.add(Tally.from_report(report, BUCKET_COUNTS))
+        return window
 
     def _note_silence(self, end_ms: int, change: Tally) -> None:
         counts = change.overall()
@@ -200,14 +253,18 @@ class Ledger:
             self.baseline_until_ms = max(end_ms, self.baseline_until_ms or 0)
 
     def _advance(self, report: WindowReport) -> bool:
-        """Move event time on; True when it has passed the end of a window everywhere."""
-        before = self.frontier_ms
+        """Move event time on; True when it has passed the end of a window in one partition, or everywhere."""
+        newest, before = self.at_ms, self.frontier_ms
         self._partitions = report.partitions
         self._watermarks[report.partition] = max(
             report.watermark_ms, self._watermarks.get(report.partition, report.watermark_ms)
         )
         self.at_ms = max(self._watermarks.values())
-        after = self.frontier_ms
+        # A partition that stands still must not keep the others' evidence from being judged.
+        return self._passed(newest, self.at_ms) or self._passed(before, self.frontier_ms)
+
+    def _passed(self, before: int | None, after: int | None) -> bool:
+        """Whether the end of a window lies between two times."""
         if after is None:
             return False
         return before is None or after // self._window_ms > before // self._window_ms
@@ -220,6 +277,7 @@ class Ledger:
             passed = frontier is not None and oldest + self._window_ms + self._settle_ms <= frontier
             if not passed and len(self._kept) <= self._retain * LAG_FACTOR:
                 return
+            self._give_up(oldest)
             del self._kept[oldest]
             self._edge_ms = oldest + 1
             row = self._live.pop(oldest)
@@ -228,6 +286,14 @@ class Ledger:
         if len(self._settled_live) > MAX_LIVE_BATCHES:
             rows = self._settled_live
             self._settled_live = [sum(rows[i : i + 2], np.zeros(4, np.int64)) for i in range(0, len(rows), 2)]
+
+    def _give_up(self, start: int) -> None:
+        """A window is forgotten: if a partition has not come so far, the stage cannot have it any more."""
+        if not self._in_stage(start) or self._is_common(start):
+            return
+        self._settle()
+        if not self._is_common(start):
+            self._stage.bump("lost", self._window(start).count("requests"))
 
 
 def _version(report: WindowReport) -> tuple[int, int]:

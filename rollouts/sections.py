@@ -91,7 +91,7 @@ class JoinSection(Section):
     lateness_ms: int = Field(default=500, ge=0, le=600_000)
     dedupe_ms: int = Field(default=60_000, ge=1, le=3_600_000)
     retain_ms: int = Field(default=2000, ge=0, le=600_000)
-    max_future_ms: int = Field(default=60_000, ge=0, le=86_400_000)
+    max_future_ms: int = Field(default=5_000, ge=0, le=86_400_000)
     max_pending: int = Field(default=1 << 18, ge=1, le=1 << 24)
     max_values_per_dimension: int = Field(default=50, ge=1, le=1000)
     max_cells: int = Field(default=2000, ge=1, le=20_000)

@@ -24,7 +24,14 @@ class Topic:
         return self.partitions if self.partitions is not None else join_partitions
 
 
-_EVENTS = {"cleanup.policy": "delete", "retention.ms": str(7 * DAY_MS), "max.message.bytes": str(256 * 1024)}
+#: The broker's own time stands on every event: it is what a producer's clock is held against (answers from the
+#: future), and a producer cannot write it.
+_EVENTS = {
+    "cleanup.policy": "delete",
+    "retention.ms": str(7 * DAY_MS),
+    "max.message.bytes": str(256 * 1024),
+    "message.timestamp.type": "LogAppendTime",
+}
 _KEPT = {"cleanup.policy": "delete", "retention.ms": "-1"}
 
 PREDICTIONS_PRIMARY = Topic(
@@ -56,7 +63,7 @@ ROLLOUTS = Topic(
     about="plans and commands of operators", config=_KEPT,
 )  # fmt: skip
 DECISIONS = Topic(
-    name="decisions.v1", record="GateDecision", key="rollout id", partitions=1,
+    name="decisions.v1", record="GateDecision", key="rollout id, a rollback: id|rollback", partitions=1,
     about="the newest decision per rollout: what routers obey",
     config={"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.01"},
 )  # fmt: skip
@@ -92,3 +99,26 @@ BY_NAME: Mapping[str, Topic] = {t.name: t for t in TOPICS}
 #: librdkafka's default partitioner (CRC32) puts a key on another partition than Java, Faust and aiokafka do,
 #: and the join would silently lose pairs. Every producer of ours sets this.
 PARTITIONER = "murmur2_random"
+
+
+def markdown_table() -> str:
+    """The table of all topics for the docs page, in the order of :data:`TOPICS`."""
+    rows = ["| topic | record | key | partitions | kept | largest record | about |", f"|{'---|' * 7}"]
+    rows += (
+        f"| `{t.name}` | {t.record} | {t.key.replace('|', ' + ')} | {t.partitions or 'as joined'} "
+        f"| {_kept(t)} | {_largest(t)} | {t.about} |"
+        for t in TOPICS
+    )
+    return "\n".join(rows) + "\n"
+
+
+def _kept(topic: Topic) -> str:
+    if topic.config["cleanup.policy"] == "compact":
+        return "the newest per key"
+    retention_ms = int(topic.config["retention.ms"])
+    return "for ever" if retention_ms < 0 else f"{retention_ms // DAY_MS} days"
+
+
+def _largest(topic: Topic) -> str:
+    limit_bytes = topic.config.get("max.message.bytes")
+    return "the broker's limit" if limit_bytes is None else f"{int(limit_bytes) >> 10:,} KiB"

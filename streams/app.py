@@ -61,6 +61,11 @@ class TableStore:
         self._table.data[key] = value
 
 
+def state_topic(settings: WorkerSettings) -> str:
+    """Name on the cluster of the changelog that holds the snapshots; Faust derives it from the names given."""
+    return f"{settings.kafka.topic_prefix}{settings.app_id}-{STATE_TABLE}-changelog"
+
+
 def _key(partition: int, parity: int) -> bytes:
     return f"p{partition}.{parity}".encode()
 
@@ -113,7 +118,7 @@ class Spine:
         state = {tp.partition for tp in self.app.assignor.assigned_actives() if tp.topic == changelog}
         if mine != state:
             raise RuntimeError(f"partitions {sorted(mine)} and their state {sorted(state)} have different owners")
-        log.warning("owning partitions %s at generation %d", sorted(mine), self.app.consumer_generation_id)
+        log.info("owning partitions %s at generation %d", sorted(mine), self.app.consumer_generation_id)
         await self._keeper.take(sorted(mine), self.app.consumer_generation_id)
         if any(tp.topic == self._commands.get_topic_name() for tp in assigned):
             self._decider.start()
@@ -139,7 +144,6 @@ class Spine:
         if error is None and self._keeper.partitions and silent_s > self._settings.stuck_after_s:
             error = BrokerUnavailableError(f"no broker has answered a fetch for {silent_s:.0f} s")
         if error is not None:
-            log.error("the worker ends: %s: %s", type(error).__name__, error)
             await self.app.crash(error)
 
 
@@ -167,6 +171,8 @@ def _bare_app(settings: WorkerSettings) -> faust.App:
         stream_wait_empty=False,
         producer_max_request_size=MAX_SNAPSHOT_BYTES,
         producer_linger=0.0,
+        # As long as the broker may be silent: what could not be written by then ends the worker.
+        producer_request_timeout=settings.stuck_after_s,
         worker_redirect_stdouts=False,
         **_optional(settings),
         **_security(kafka),

@@ -81,8 +81,8 @@ class RolloutRegistry:
             else:
                 self._take_decision(GateDecision.from_bytes(value or b""))
         except ParityGateError as e:
-            # The decider refuses it too and says so; a bad command must not stop the join of all others.
-            log.warning("%s offset %d is ignored: %s", topic, offset, e)
+            # The decider refuses it too and says so, once; it must not stop the join of all others.
+            log.debug("%s offset %d is ignored: %s", topic, offset, e)
 
     def _take_command(self, offset: int, command: Command) -> None:
         if command.kind is CommandKind.START:
@@ -92,12 +92,20 @@ class RolloutRegistry:
         rollout = decision.rollout_id
         if decision.sequence == 0:
             self._accepted.setdefault(rollout, decision.commands_next - 1)
-        if decision.action is Action.ROLLBACK or decision.weight == 100:
-            self._ended_at_ms.setdefault(rollout, decision.at_ms)
+        # A promoted rollout is joined on: a fail still rolls it back, until another one takes its place.
+        if decision.action is Action.ROLLBACK:
+            self._ended_at_ms.setdefault(rollout, self._clock_ms())
 
     def _adopt(self) -> None:
         """Plans of started rollouts whose command has been read by now; the topics come in either order."""
-        for rollout in self._accepted.keys() - self.plans.keys():
+        for rollout in [r for r in self._accepted if r not in self.plans]:
             start = self._starts.pop(self._accepted[rollout], None)
             if start is not None:
-                self.plans[rollout] = RolloutPlan.from_plain(start.plan or {})
+                self.plans[rollout] = plan = RolloutPlan.from_plain(start.plan or {})
+                self._supersede(plan)
+
+    def _supersede(self, plan: RolloutPlan) -> None:
+        """A new rollout of a service ends the one before it."""
+        for rollout, other in self.plans.items():
+            if rollout != plan.rollout and other.service == plan.service:
+                self._ended_at_ms.setdefault(rollout, self._clock_ms())

@@ -22,9 +22,9 @@ from aiokafka.structs import TopicPartition
 from paritygate.rollouts.replay import Refold, chained
 from paritygate.schemas.codec import decode_report
 from paritygate.schemas.command import Command
-from paritygate.schemas.decision import GateDecision
+from paritygate.schemas.decision import Action, GateDecision
 from paritygate.schemas.errors import PoisonError
-from paritygate.schemas.topics import AUDIT, DECISIONS, ROLLOUTS, WINDOWS
+from paritygate.schemas.topics import AUDIT, DECISIONS, ROLLOUTS, WINDOWS, Topic
 from paritygate.streams.fetch import aiokafka_config
 from paritygate.streams.metrics import WorkerMetrics
 from paritygate.streams.outbox import Outbox, Outgoing
@@ -109,10 +109,18 @@ class Decider:
     async def _republish_newest(self, recorded: list[GateDecision]) -> None:
         """A decider that died between the two writes left routers one decision behind; repeat the newest."""
         newest: dict[str, GateDecision] = {d.rollout_id: d for d in chained(recorded)}
-        await self._outbox.send(
-            Outgoing(topic=self._kafka.topic(DECISIONS.name), partition=0, key=r.encode(), value=d.to_bytes())
-            for r, d in newest.items()
-        )
+        await self._outbox.send(self._outgoing(DECISIONS, d) for d in newest.values())
+
+    def _outgoing(self, topic: Topic, decision: GateDecision) -> Outgoing:
+        """A rollback has a key of its own in the compacted topic.
+
+        An earlier decider that was cut off may still write an older decision after it; compaction would then
+        keep that one, and a router that starts afresh would put the weight back up.
+        """
+        rolled_back = topic is DECISIONS and decision.action is Action.ROLLBACK
+        key = f"{decision.rollout_id}|rollback" if rolled_back else decision.rollout_id
+        name = self._kafka.topic(topic.name)
+        return Outgoing(topic=name, partition=0, key=key.encode(), value=decision.to_bytes())
 
     async def _fold(self, consumer: AIOKafkaConsumer, refold: Refold) -> None:
         sources = [self._windows, self._commands]
@@ -159,11 +167,9 @@ class Decider:
 
     async def _write(self, decisions: list[GateDecision]) -> None:
         for decision in decisions:
-            rollout, body = decision.rollout_id, decision.to_bytes()
+            rollout = decision.rollout_id
             for topic in (AUDIT, DECISIONS):
-                await self._outbox.send(
-                    [Outgoing(topic=self._kafka.topic(topic.name), partition=0, key=rollout.encode(), value=body)]
-                )
+                await self._outbox.send([self._outgoing(topic, decision)])
             self._metrics.decided(decision)
             log.info(
                 "%s #%d: %s at %s (%d %%): %s",

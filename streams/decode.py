@@ -26,8 +26,17 @@ class Rows(Generic[R]):
     poison: list[Poison] = field(default_factory=list)
 
 
-def decode_rows(buffer: bytes, start_offset: int, decode: Callable[[bytes | None], R]) -> Rows[R]:
-    """Decode from ``start_offset`` on; never raises on content: what cannot be read is in ``poison``."""
+def decode_rows(
+    buffer: bytes,
+    start_offset: int,
+    decode: Callable[[bytes | None], R],
+    key_of: Callable[[R], str] | None = None,
+) -> Rows[R]:
+    """Decode from ``start_offset`` on; never raises on content: what cannot be read is in ``poison``.
+
+    ``key_of``: what a record's key must be in UTF-8. It decides the partition, and a record on another one
+    than its repetition would be counted twice.
+    """
     found = split(buffer, start_offset, skip_damaged=True)
     out: Rows[R] = Rows(found.next_offset)
     for batch in found.batches:
@@ -39,7 +48,10 @@ def decode_rows(buffer: bytes, start_offset: int, decode: Callable[[bytes | None
             try:
                 if record.key is None:
                     raise InvalidRecordError("key is null; it must name the request or the instance")
-                out.rows.append((record.offset, record.timestamp_ms, decode(record.value)))
+                row = decode(record.value)
+                if key_of is not None and record.key != key_of(row).encode():
+                    raise InvalidRecordError(f"key is not the {type(row).__name__}'s request id")
+                out.rows.append((record.offset, record.timestamp_ms, row))
             except PoisonError as e:
                 out.poison.append(
                     Poison(

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Protocol
 
 import cramjam
@@ -24,10 +24,19 @@ from paritygate.schemas.codec import decode_outcome, decode_platform, encode
 from paritygate.schemas.columnar import decode_batches
 from paritygate.schemas.dead_letter import Poison, dead_letter
 from paritygate.schemas.report import WindowReport
-from paritygate.schemas.topics import BULK, BY_NAME, OUTCOMES, PLATFORM, WINDOWS
+from paritygate.schemas.topics import (
+    BULK,
+    BY_NAME,
+    OUTCOMES,
+    PLATFORM,
+    PREDICTIONS_PRIMARY,
+    PREDICTIONS_SHADOW,
+    WINDOWS,
+)
 from paritygate.streams.control import RolloutRegistry
 from paritygate.streams.decode import decode_rows
 from paritygate.streams.fetch import BatchFetcher, Fetched, Lost
+from paritygate.streams.log_lines import described
 from paritygate.streams.metrics import WorkerMetrics
 from paritygate.streams.outbox import Outbox, Outgoing
 from paritygate.streams.settings import WorkerSettings
@@ -36,6 +45,8 @@ log = logging.getLogger(__name__)
 
 #: A catching-up source may run this much event time ahead of its sibling before it is paused.
 MAX_SKEW_MS = 10_000
+#: Producers pause longer after each failed attempt, up to 10 s: so late may they find the broker again.
+MAX_RECONNECT_MS = 12_000
 
 
 class SnapshotStore(Protocol):
@@ -73,6 +84,7 @@ class JoinKeeper:
         self._generations: dict[int, int] = {}
         self._last_data_ms: dict[int, int] = {}
         self._at_end: set[tuple[int, str]] = set()
+        self._absence = Absence()
         self._checkpointed_ms = 0
         self._fetcher: BatchFetcher | None = None
         self._task: asyncio.Task[None] | None = None
@@ -108,21 +120,32 @@ class JoinKeeper:
         self.answered_at_ms = self._clock_ms()
         self._task = asyncio.create_task(self._run(self._fetcher), name="join")
 
-    async def release(self, timeout_s: float = 4.0) -> None:
+    async def release(self, timeout_s: float = 3.0) -> None:
         """Publish what is closed, checkpoint, and stop owning. Safe to call when nothing is owned."""
         task, self._task = self._task, None
         if task is not None:
             self._stopping = True
-            done, _ = await asyncio.wait([task], timeout=timeout_s)
-            if not done:
-                # A fetch that hangs must not hold up the group; the next owner does the work again.
-                task.cancel()
+            try:
+                await asyncio.wait_for(self._finish(task), timeout_s)
+            except TimeoutError:
+                # A broker that hangs must not hold up the group; the next owner does the work again.
                 log.warning("the join did not stop within %g s; its last work will be repeated", timeout_s)
-            elif task.exception() is None:
-                await self._checkpoint()
         self._joins.clear()
         self._generations.clear()
         self._at_end.clear()
+        self._metrics.released()
+
+    async def _finish(self, task: asyncio.Task[None]) -> None:
+        """Wait for the loop's last round, then checkpoint; a loop that is not waited for any more is ended."""
+        try:
+            await asyncio.wait([task])
+        finally:
+            task.cancel()
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            log.warning("the join had ended (%s); its last work will be repeated", described(error))
+        elif not task.cancelled():
+            await self._checkpoint()
 
     async def close(self) -> None:
         """Release everything and close connections."""
@@ -150,6 +173,7 @@ class JoinKeeper:
         # Kafka forgets a group's generation with its last member and offset; a snapshot remembers.
         self._generations[partition] = max(before + 1, group_generation)
         self._joins[partition] = join
+        self._metrics.restored(partition, join)
         self._last_data_ms[partition] = self._clock_ms()
 
     def _declare(self) -> None:
@@ -163,7 +187,14 @@ class JoinKeeper:
     async def _run(self, fetcher: BatchFetcher) -> None:
         while not self._stopping:
             asked_ms = self._clock_ms()
-            fetched, lost = await fetcher.fetch(self._positions())
+            positions = self._positions()
+            fetched, lost = await fetcher.fetch(positions)
+            answered = {(a.topic, a.partition) for a in fetched} | {(a.topic, a.partition) for a in lost}
+            self._absence.note(self._clock_ms(), positions.keys(), answered)
+            for topic, partition in positions.keys() - answered:
+                # Its leader said nothing: what was known of its log end is old, and must not let time pass.
+                self._joins[partition].caught_up(self._logical[topic], False)
+                self._at_end.discard((partition, self._logical[topic]))
             for gap in lost:
                 self._report_loss(gap)
             if fetched:
@@ -173,7 +204,7 @@ class JoinKeeper:
                 await self._apply(answer)
                 if answer.data:
                     self._metrics.applied(time.perf_counter() - began)
-            await self._settle(fetched, asked_ms)
+            await self._settle(answered, asked_ms)
             if self._clock_ms() - self._checkpointed_ms >= self._settings.checkpoint_ms:
                 await self._checkpoint()
             await asyncio.sleep(0)
@@ -183,18 +214,17 @@ class JoinKeeper:
             (cluster_name, partition): join.position(name)
             for partition, join in self._joins.items()
             for name, cluster_name in self._names.items()
-            if join.wanted(name) and not self._too_far_ahead(partition, name)
+            if join.wanted(name) and not self._must_wait(partition, name)
         }
 
-    def _too_far_ahead(self, partition: int, name: str) -> bool:
-        """Whether to let the sibling topic catch up first. A sibling at its log end has nothing to catch up."""
-        newest = self._joins[partition].newest_ms
-        mine = newest.get(name)
-        return mine is not None and any(
-            other is not None and mine - other > MAX_SKEW_MS and (partition, topic) not in self._at_end
-            for topic, other in newest.items()
-            if topic != name
-        )
+    def _must_wait(self, partition: int, name: str) -> bool:
+        """Whether to let the sibling topic catch up first.
+
+        Never while a source reads again what was counted before a restart: its sibling waits for just that.
+        """
+        join = self._joins[partition]
+        at_end = {topic for p, topic in self._at_end if p == partition}
+        return not join.replaying and too_far_ahead(name, join.newest_ms, at_end)
 
     def _report_loss(self, gap: Lost) -> None:
         name = self._logical[gap.topic]
@@ -215,18 +245,20 @@ class JoinKeeper:
         poison: list[Poison] = []
         if answer.data:
             self._last_data_ms[answer.partition] = self._clock_ms()
-            poison = await self._ingest(join, name, answer)
+            # What was counted before a restart was buried before its snapshot, and is only read again.
+            counted = join.committed(name)
+            poison = [p for p in await self._ingest(join, name, answer) if p.offset >= counted]
         if poison:
             await self._bury(answer, name, poison)
         position = join.position(name)
         at_end = position >= answer.log_end
-        join.caught_up(name, at_end)
+        join.caught_up(name, at_end and self._absence.is_over(answer.partition, self._clock_ms()))
         (self._at_end.add if at_end else self._at_end.discard)((answer.partition, name))
         self._metrics.lag(name, answer.partition, answer.log_end - position)
 
     async def _ingest(self, join: PartitionJoin, name: str, answer: Fetched) -> list[Poison]:
         if name == OUTCOMES.name:
-            outcomes = decode_rows(answer.data, answer.start, decode_outcome)
+            outcomes = decode_rows(answer.data, answer.start, decode_outcome, lambda o: o.request_id)
             await self._make_known({r.rollout_id for _, _, r in outcomes.rows})
             join.ingest_outcomes(outcomes.rows, outcomes.next_offset)
             poison, read = outcomes.poison, len(outcomes.rows)
@@ -271,18 +303,19 @@ class JoinKeeper:
             answer.topic, answer.partition, poison[0].offset, poison[0].reason, len(poison), letters[0].topic,
         )  # fmt: skip
 
-    async def _settle(self, fetched: list[Fetched], asked_ms: int) -> None:
+    async def _settle(self, answered: set[tuple[str, int]], asked_ms: int) -> None:
         """Let time pass and publish what it closed.
 
         Where all sources are idle the wall clock drives time, but only to the moment at which the request
         was sent: what was appended since then is not known to be absent.
         """
-        answered = {f.partition for f in fetched}
+        joined = [self._names[t.name] for t in (PREDICTIONS_PRIMARY, PREDICTIONS_SHADOW)]
         reports: list[WindowReport] = []
         self._declare()
         for partition, join in self._joins.items():
             idle_ms = asked_ms - self._last_data_ms[partition]
-            idle = partition in answered and idle_ms > self._settings.idle_after_ms
+            known = all((topic, partition) in answered for topic in joined)
+            idle = known and idle_ms > self._settings.idle_after_ms
             join.advance(asked_ms if idle else None)
             reports += join.take_reports(self._generations[partition])
             self._metrics.join_state(partition, join)
@@ -318,3 +351,43 @@ class JoinKeeper:
         await asyncio.gather(*saves)
         self._checkpointed_ms = started_ms
         self._metrics.checkpoint(size, self._clock_ms() - started_ms)
+
+
+def too_far_ahead(name: str, newest_ms: Mapping[str, int | None], at_end: Collection[str]) -> bool:
+    """Whether the topic ``name`` is more than ``MAX_SKEW_MS`` of event time ahead of another one.
+
+    ``newest_ms``: newest event time per topic. A topic at its log end (``at_end``) has nothing to catch up,
+    and one that was never read holds nobody back.
+    """
+    mine = newest_ms.get(name)
+    return mine is not None and any(
+        other is not None and mine - other > MAX_SKEW_MS and topic not in at_end
+        for topic, other in newest_ms.items()
+        if topic != name
+    )
+
+
+class Absence:
+    """How long partitions could not be read, and when their log ends can be trusted again.
+
+    A log end means "nothing was sent" only while producers reach the broker. After an outage they come back
+    one by one, each after a pause that is no longer than it was away; until then a topic without news is
+    taken to be behind, or all that waited in the producers would come too late.
+    """
+
+    def __init__(self) -> None:
+        self._since_ms: dict[int, int] = {}
+        self._over_at_ms: dict[int, int] = {}
+
+    def note(self, now_ms: int, asked: Iterable[tuple[str, int]], answered: Collection[tuple[str, int]]) -> None:
+        """One request was answered in part or whole; both name ``(topic, partition)``."""
+        absent = {partition for topic, partition in asked if (topic, partition) not in answered}
+        for partition in absent:
+            self._since_ms.setdefault(partition, now_ms)
+        for partition in [p for p in self._since_ms if p not in absent]:
+            away_ms = now_ms - self._since_ms.pop(partition)
+            self._over_at_ms[partition] = now_ms + min(MAX_RECONNECT_MS, 2 * away_ms)
+
+    def is_over(self, partition: int, now_ms: int) -> bool:
+        """Whether silence of this partition means again that nothing was sent."""
+        return partition not in self._since_ms and now_ms >= self._over_at_ms.get(partition, now_ms)

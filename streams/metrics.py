@@ -33,6 +33,8 @@ class WorkerMetrics:
     def __init__(self) -> None:
         self._metrics = Metrics()
         self._bins: dict[tuple[int, str], int] = {}
+        self._lags: set[tuple[str, int]] = set()
+        self._marked: set[int] = set()
 
     @property
     def registry(self) -> CollectorRegistry:
@@ -55,12 +57,29 @@ class WorkerMetrics:
     def lag(self, topic: str, partition: int, events: int) -> None:
         """How far a position is behind the end of the log."""
         self._metrics.set(Gauge.LAG, max(0, events), topic=topic, partition=str(partition))
+        self._lags.add((topic, partition))
 
     def owned(self, partitions: tuple[int, ...]) -> None:
         """A new assignment; empty when everything was revoked."""
         if partitions:
             self._metrics.inc(Counter.REBALANCES)
         self._metrics.set(Gauge.OWNED, len(partitions))
+
+    def restored(self, partition: int, join: PartitionJoin) -> None:
+        """A partition was taken over: what its snapshot holds was counted by the process before."""
+        for name, value in join.bins().items():
+            self._bins[partition, name] = value
+
+    def released(self) -> None:
+        """Nothing is owned any more: its gauges are the next owner's to show."""
+        for topic, partition in self._lags:
+            self._metrics.remove(Gauge.LAG, topic=topic, partition=str(partition))
+        for partition in self._marked:
+            self._metrics.remove(Gauge.PENDING, partition=str(partition))
+            self._metrics.remove(Gauge.WATERMARK, partition=str(partition))
+        self._lags.clear()
+        self._marked.clear()
+        self._bins.clear()
 
     def applied(self, took_s: float) -> None:
         """One fetched batch was decoded, joined and counted."""
@@ -69,6 +88,7 @@ class WorkerMetrics:
     def join_state(self, partition: int, join: PartitionJoin) -> None:
         """Pending requests, watermark and the growth of each bin since last time."""
         self._metrics.set(Gauge.PENDING, join.pending, partition=str(partition))
+        self._marked.add(partition)
         if join.watermark_ms is not None:
             self._metrics.set(Gauge.WATERMARK, join.watermark_ms / 1000, partition=str(partition))
         for name, value in join.bins().items():

@@ -1,7 +1,7 @@
 """Send records and wait until the broker has them: the one door through which the worker writes.
 
 Faust's own producer does the sending. The order that makes a crash harmless is the caller's duty: outputs
-first, then the snapshot, then the group's offsets.
+first, then the snapshot.
 """
 
 from __future__ import annotations

@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.errors import ConfigError
+from paritygate.streams.log_lines import LEVELS
 
 PREFIX = "PARITYGATE_WORKER_"
+#: ``group.min.session.timeout.ms`` and ``group.max.session.timeout.ms`` of a broker, as they are by default.
+MIN_SESSION_S = 6.0
+MAX_SESSION_S = 1800.0
+MAX_PORT = 65_535
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
+_LOWEST: Mapping[str, float] = {
+    "partitions": 1,
+    "replication_factor": 1,
+    "checkpoint_ms": 1,
+    "fetch_bytes": 1,
+    "fetch_wait_ms": 1,
+    "idle_after_ms": 1,
+    "stuck_after_s": 1,
+    "retire_after_s": 0,
+    "metrics_port": 0,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,10 +36,13 @@ class WorkerSettings:
 
     ``app_id``: consumer group and name of the state topic. ``instance_id``: static membership (KIP-345); with
     it a restart takes the partitions back in 2 s instead of waiting for the session to end.
-    ``session_timeout_s``: the broker refuses less than ``group.min.session.timeout.ms`` (6 s), and Faust
-    would then idle for ever, so less is refused here. ``checkpoint_ms``: how much work a crash repeats.
-    ``fetch_bytes``: per topic partition and request. ``metrics_port``: 0 for none; always on 127.0.0.1.
-    ``retire_after_s``: how long an ended rollout is still joined.
+    ``session_timeout_s``: the broker refuses what is outside its limits (6 s to 30 min), and Faust would then
+    idle for ever, so it is refused here. ``checkpoint_ms``: how much work a crash repeats. ``fetch_bytes``:
+    per topic partition and request. ``stuck_after_s``: a worker that no broker answers, or that cannot write,
+    ends after it. ``metrics_port``: 0 for none; always on 127.0.0.1. ``retire_after_s``: how long an ended
+    rollout is still joined. ``log_level``: one of ``log_lines.LEVELS``.
+
+    :raises ConfigError: a value is out of its range.
     """
 
     kafka: KafkaSettings
@@ -38,17 +59,27 @@ class WorkerSettings:
     retire_after_s: float = 600.0
     metrics_port: int = 0
     data_dir: Path = Path("run/worker")
-    log_level: str = "warning"
+    log_level: str = "info"
 
     def __post_init__(self) -> None:
-        if self.session_timeout_s < 6:
+        if not MIN_SESSION_S <= self.session_timeout_s <= MAX_SESSION_S:
             raise ConfigError(
-                f"{PREFIX}SESSION_TIMEOUT_S is {self.session_timeout_s:g}, below the broker's minimum of 6: "
-                "the worker would never join its group"
+                f"{PREFIX}SESSION_TIMEOUT_S is {self.session_timeout_s:g}, but brokers take "
+                f"{MIN_SESSION_S:g} to {MAX_SESSION_S:g} s: the worker would never join its group"
             )
-        for name in ("partitions", "checkpoint_ms", "fetch_bytes", "fetch_wait_ms", "idle_after_ms"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"{PREFIX}{name.upper()} is {getattr(self, name)}, not a positive number")
+        for name, lowest in _LOWEST.items():
+            # The other way round NaN would pass.
+            if not getattr(self, name) >= lowest:
+                raise ConfigError(f"{PREFIX}{name.upper()} is {getattr(self, name)}, must be at least {lowest}")
+        if self.metrics_port > MAX_PORT:
+            raise ConfigError(f"{PREFIX}METRICS_PORT is {self.metrics_port}, above the highest port {MAX_PORT}")
+        if not _NAME.fullmatch(self.app_id):
+            raise ConfigError(
+                f"{PREFIX}APP_ID is {self.app_id!r}; it becomes part of a topic's name, so only "
+                "letters, digits, '.', '_' and '-' can stand in it, 1 to 100 of them"
+            )
+        if self.log_level not in LEVELS:
+            raise ConfigError(f"{PREFIX}LOG_LEVEL is {self.log_level!r}, not one of {', '.join(LEVELS)}")
 
     @classmethod
     def from_mapping(cls, kafka: KafkaSettings, env: Mapping[str, str]) -> WorkerSettings:
@@ -62,7 +93,7 @@ class WorkerSettings:
             if text is None:
                 continue
             try:
-                given[name] = kind(text)
+                given[name] = kind(text.strip())
             except ValueError:
                 raise ConfigError(f"{PREFIX}{name.upper()} is {text!r}, not {_WORDS[kind]}") from None
         return cls(kafka=kafka, **given)  # type: ignore[arg-type]  # kinds are checked by _FIELDS

@@ -8,21 +8,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
+import os
+import threading
 
 import faust
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 from prometheus_client import start_http_server
 
+from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.errors import BrokerUnavailableError, ConfigError
 from paritygate.schemas.topics import BULK, TOPICS
-from paritygate.streams.app import Spine
+from paritygate.streams.app import Spine, state_topic
 from paritygate.streams.fetch import aiokafka_config
+from paritygate.streams.log_lines import described, start_logging
 from paritygate.streams.metrics import WorkerMetrics
 from paritygate.streams.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
+
+#: How long a broker may take to describe the topics.
+ANSWER_WITHIN_S = 10.0
+#: How long a stop may take.
+STOP_WITHIN_S = 5.0
 
 
 async def check_topics(settings: WorkerSettings) -> None:
@@ -32,17 +40,32 @@ async def check_topics(settings: WorkerSettings) -> None:
     :raises ConfigError: names the topics and what to do.
     """
     kafka = settings.kafka
-    admin = AIOKafkaAdminClient(**aiokafka_config(kafka), request_timeout_ms=10_000)
+    state = state_topic(settings)
     try:
-        await admin.start()
-        described = await admin.describe_topics([kafka.topic(t.name) for t in TOPICS])
-    except KafkaConnectionError:
+        # No client waits for longer than this altogether, also where something accepts and never answers.
+        async with asyncio.timeout(ANSWER_WITHIN_S):
+            counts = await _partition_counts(kafka, [*(kafka.topic(t.name) for t in TOPICS), state])
+    except (KafkaConnectionError, TimeoutError, OSError):
         raise BrokerUnavailableError(
             f"no Kafka broker answers at {kafka.bootstrap}: is it running? 'paritygate broker up' starts one"
         ) from None
+    except (KafkaError, ValueError) as e:
+        raise ConfigError(f"the broker at {kafka.bootstrap} cannot be used: {described(e)}") from None
+    _check_counts(settings, counts, state)
+
+
+async def _partition_counts(kafka: KafkaSettings, names: list[str]) -> dict[str, int]:
+    admin = AIOKafkaAdminClient(**aiokafka_config(kafka), request_timeout_ms=int(ANSWER_WITHIN_S * 1000))
+    try:
+        await admin.start()
+        described_topics = await admin.describe_topics(names)
     finally:
         await admin.close()
-    counts = {d["topic"]: len(d["partitions"]) for d in described if d["error_code"] == 0}
+    return {d["topic"]: len(d["partitions"]) for d in described_topics if d["error_code"] == 0}
+
+
+def _check_counts(settings: WorkerSettings, counts: dict[str, int], state: str) -> None:
+    kafka = settings.kafka
     missing = [kafka.topic(t.name) for t in TOPICS if kafka.topic(t.name) not in counts]
     if missing:
         raise ConfigError(f"topics are missing: {', '.join(missing)}; make them with 'paritygate topics create'")
@@ -53,6 +76,18 @@ async def check_topics(settings: WorkerSettings) -> None:
             f"the joined topics must all have {settings.partitions} partitions (PARITYGATE_WORKER_PARTITIONS), "
             f"but {listed}; a key would land on different partitions and never meet its pair"
         )
+    for topic in TOPICS:
+        name = kafka.topic(topic.name)
+        if topic.partitions is not None and counts[name] != topic.partitions:
+            raise ConfigError(
+                f"{name} has {counts[name]} partitions, not {topic.partitions}: its order is what decides, "
+                "and across partitions there is none; make it anew"
+            )
+    if counts.get(state, settings.partitions) != settings.partitions:
+        raise ConfigError(
+            f"{state}, which holds the worker's snapshots, has {counts[state]} partitions, not "
+            f"{settings.partitions}: use another PARITYGATE_WORKER_APP_ID with the new topics"
+        )
 
 
 def run_worker(settings: WorkerSettings) -> int:
@@ -60,25 +95,68 @@ def run_worker(settings: WorkerSettings) -> int:
 
     :raises ParityGateError: before anything is started, when it cannot work.
     """
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=settings.log_level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
-    # Its information lines repeat each subscription as a table; ours say what matters of them.
-    logging.getLogger("aiokafka").setLevel(logging.WARNING)
+    start_logging(settings.log_level)
     asyncio.run(check_topics(settings))
     metrics = WorkerMetrics()
-    if settings.metrics_port:
-        start_http_server(settings.metrics_port, addr="127.0.0.1", registry=metrics.registry)
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    _serve_metrics(settings, metrics)
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise ConfigError(
+            f"PARITYGATE_WORKER_DATA_DIR {settings.data_dir} cannot be made: {e.strerror or e}"
+        ) from None
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    app = Spine(settings, metrics).app
-    worker = faust.Worker(app, loglevel=settings.log_level, loop=loop, quiet=True, redirect_stdouts=False)
+    worker = Process(Spine(settings, metrics).app, loop)
     try:
         worker.execute_from_commandline()
     except SystemExit as e:
-        code = e.code if isinstance(e.code, int) else 1
-        return code or (1 if app.crash_reason is not None else 0)
+        worker.ended.set()
+        reason = worker.reason
+        if reason is not None:
+            log.error("the worker ends: %s", described(reason))
+            return 1
+        log.info("stopped by a signal")
+        return e.code if isinstance(e.code, int) else 1
     return 0
+
+
+class Process(faust.Worker):
+    """Faust's worker as one process of ours: no terminal art, no logging of its own, and it ends when told to."""
+
+    def __init__(self, app: faust.App, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(app, loop=loop, quiet=True, redirect_stdouts=False, override_logging=False)
+        self.spinner = None  # it writes escape codes, also to files
+        self.ended = threading.Event()
+
+    @property
+    def reason(self) -> BaseException | None:
+        """What it crashed of, if it did."""
+        reason: BaseException | None = self.app.crash_reason or self.crash_reason
+        return reason
+
+    async def stop(self) -> None:
+        """Stop in order, for at most ``STOP_WITHIN_S``; after it the process ends as it is."""
+        threading.Thread(target=self._end_anyway, name="end", daemon=True).start()
+        await super().stop()
+
+    def _end_anyway(self) -> None:
+        if self.ended.wait(STOP_WITHIN_S):
+            return
+        # A broker that is away holds up what Faust does to part from its group. A crash costs nothing here.
+        log.warning("still waiting for the broker after %g s: ends without a goodbye", STOP_WITHIN_S)
+        if self.reason is not None:
+            log.error("the worker ends: %s", described(self.reason))
+        os._exit(1 if self.reason is not None else 0)
+
+
+def _serve_metrics(settings: WorkerSettings, metrics: WorkerMetrics) -> None:
+    if not settings.metrics_port:
+        return
+    try:
+        start_http_server(settings.metrics_port, addr="127.0.0.1", registry=metrics.registry)
+    except OSError as e:
+        raise ConfigError(
+            f"metrics cannot be served on 127.0.0.1:{settings.metrics_port} ({e.strerror or e}): "
+            "choose another PARITYGATE_WORKER_METRICS_PORT, or 0 for none"
+        ) from None

@@ -89,7 +89,7 @@ def test_every_command_is_one_that_the_cli_knows(name: str) -> None:
     """Each command of the file is a verb of the command line, and each option one of its options."""
     command, rest = _command(SERVICES[name]["command"])
 
-    known = {option for parameter in command.params for option in parameter.opts}
+    known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     assert {word for word in rest if word.startswith("--")} <= known
 
 

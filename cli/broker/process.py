@@ -14,21 +14,27 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 _PAUSE_S = 0.02
 
 
-def spawn(command: Sequence[str], *, output: Path, attached: bool) -> subprocess.Popen[bytes]:
-    """Start ``command`` in a session of its own, so that Ctrl-C reaches us and not it; output goes to a file."""
+def spawn(
+    command: Sequence[str], *, output: Path, attached: bool, environ: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """Start ``command`` in a session of its own, so that Ctrl-C reaches us and not it; output goes to a file.
+
+    :param environ: its whole environment; None hands on ours.
+    """
     with output.open("ab") as sink:
         return subprocess.Popen(  # noqa: S603 - the command is ours, no shell
             list(command),
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=subprocess.STDOUT,
+            env=environ,
             start_new_session=True,
             preexec_fn=_die_with_parent() if attached else None,  # noqa: PLW1509 - loaded before the fork
         )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from paritygate.schemas.errors import ConfigError
 
 if TYPE_CHECKING:
-    from paritygate.cli.demo.run import demo
+    from paritygate.cli.demo.verb import demo
 
 __all__ = ["demo"]
 
@@ -17,6 +17,6 @@ def __getattr__(name: str) -> Any:
     missing = next((m for m in ("sklearn", "pandas", "faust") if find_spec(m) is None), None)
     if missing is not None:
         raise ConfigError(f'the demo needs {missing}: pip install "paritygate[demo]"')
-    from paritygate.cli.demo.run import demo as function  # noqa: PLC0415
+    from paritygate.cli.demo.verb import demo as function  # noqa: PLC0415
 
     return function

@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 
 from paritygate.comparators.evidence.bernoulli import bernoulli
+from paritygate.gates.evidence import WHOLE_LOG_WEIGHT
+from paritygate.gates.segments import ALL_LOG_WEIGHT
 from paritygate.schemas.prediction import Arm, PredictionEvent, Role, Status
 
-#: The gate averages three kinds of evidence (all answers, live ones, live ones against the baseline's), gives
-#: half of the weight to starts later than the rollout's, and half of that to segments: here the live answers
-#: carry all of it alone.
-_SHARE = 1 / 12
+#: What the gate gives to the evidence of the live answers since the rollout's start: it averages two tests (all
+#: answers, live ones), gives half of the weight to onsets later than the start, and half to segments: 1/8.
+#: Another test, onset or segment that speaks too can only make the gate quicker than this clock.
+_SHARE = math.exp(WHOLE_LOG_WEIGHT + ALL_LOG_WEIGHT) / 2
 
 
 class ExposureClock:

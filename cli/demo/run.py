@@ -1,30 +1,24 @@
-"""``paritygate demo``: one scenario or the whole story, live in the terminal, ended cleanly.
-
-Exit code 0 only when every scenario ended as its table says.
-"""
+"""One scenario or the whole story, live in the terminal, ended cleanly."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
 
-import typer
 from prometheus_client import start_http_server
 
 from paritygate.cli.console import console, note
 from paritygate.cli.demo.follow import Follower
 from paritygate.cli.demo.plan import demo_plan
-from paritygate.cli.demo.scenarios import SCENARIOS, STORY, Scenario
+from paritygate.cli.demo.scenarios import SCENARIOS, Scenario
 from paritygate.cli.demo.serve import Service
 from paritygate.cli.demo.stack import Stack, running_stack
 from paritygate.cli.demo.summary import Summary, summarise
 from paritygate.cli.follow import Rung
 from paritygate.cli.kafka import end_offsets, write
-from paritygate.cli.options import Bootstrap
 from paritygate.cli.render import instant, panel, sentence
 from paritygate.producers.flights.data import Flight, flights, load_table
 from paritygate.producers.flights.models import Models, load_models
@@ -32,7 +26,7 @@ from paritygate.schemas.command import Command, CommandKind
 from paritygate.schemas.decision import GateDecision
 from paritygate.schemas.errors import ConfigError, ParityGateError
 from paritygate.schemas.metrics import Metrics
-from paritygate.schemas.topics import AUDIT, BULK, DECISIONS, ROLLOUTS, TOPICS, WINDOWS, dead_letter_topic
+from paritygate.schemas.topics import BULK, ROLLOUTS, TOPICS, dead_letter_topic
 
 #: Requests per second at speed 1: both arms, publishing, the worker and the broker on two cores.
 BASE_RATE_PER_S = 350.0
@@ -40,40 +34,42 @@ BASE_RATE_PER_S = 350.0
 _RUN = "%Y%m%d-%H%M%S"
 
 
-def demo(  # noqa: PLR0917  (options of a command line, given by name)
-    scenario: Annotated[
-        str | None, typer.Option(help=f"One of {', '.join(SCENARIOS)}; without it the whole story.")
-    ] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the result here.")] = None,
-    speed: Annotated[float, typer.Option(min=0.1, max=4, help="Requests per second, as a factor.")] = 1.0,
-    bootstrap: Bootstrap = None,
-    folder: Annotated[Path, typer.Option(help="Where logs, plans and the broker's data go.")] = Path("run/demo"),
-    metrics_port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Serve the demo service's Prometheus metrics here, on 127.0.0.1.")
-    ] = 0,
-    cache: Annotated[Path, typer.Option(help="Where prepared data and models are kept.")] = Path(".cache"),
-) -> None:
-    """Two real models on real flights: a hidden fault is caught, the mended candidate climbs to 100 %."""
-    if scenario is not None and scenario not in SCENARIOS:
-        raise ConfigError(f"no scenario is called {scenario!r}: choose {', '.join(SCENARIOS)}")
-    names = STORY if scenario is None else (scenario,)
+def run_demo(
+    names: Sequence[str],
+    *,
+    bootstrap: str | None,
+    folder: Path,
+    cache: Path,
+    speed: float = 1.0,
+    with_worker: bool = True,
+    metrics_port: int = 0,
+) -> list[Summary]:
+    """Run these scenarios one after the other on one stack. Blocks.
+
+    :raises ConfigError: the port of the metrics cannot be opened.
+    :raises ParityGateError: the broker or the worker cannot be had, or the decider never answered.
+    """
     started = time.monotonic()
-    table = load_table(cache, note)
-    models = load_models(table, cache, note)
     metrics = Metrics()
     if metrics_port:
-        start_http_server(metrics_port, addr="127.0.0.1", registry=metrics.registry)
-    with running_stack(folder, bootstrap, note) as stack:
+        _serve_metrics(metrics, metrics_port)
+    table = load_table(cache, note)
+    models = load_models(table, cache, note)
+    with running_stack(folder, bootstrap, note, with_worker=with_worker) as stack:
         summaries = [
             run_scenario(SCENARIOS[n], stack, traffic=flights(table), models=models, metrics=metrics, speed=speed)
             for n in names
         ]
         _tell_where(stack)
-    if json_file is not None:
-        _write_json(json_file, summaries)
     note(f"done in {time.monotonic() - started:.0f} s")
-    if not all(s.ok for s in summaries):
-        raise typer.Exit(1)
+    return summaries
+
+
+def _serve_metrics(metrics: Metrics, port: int) -> None:
+    try:
+        start_http_server(port, addr="127.0.0.1", registry=metrics.registry)
+    except OSError as e:
+        raise ConfigError(f"--metrics-port: 127.0.0.1:{port} cannot be opened: {e.strerror or e}") from None
 
 
 def run_scenario(
@@ -120,6 +116,9 @@ def run_scenario(
         events_per_s=served.events / served.seconds,
     )
     _print_summary(summary, served.requests)
+    summary_path = stack.folder / f"{rollout}.summary.json"
+    write_json(summary_path, [summary])
+    note(f"summary: {summary_path}")
     return summary
 
 
@@ -157,20 +156,21 @@ def _tell_where(stack: Stack) -> None:
     """Where everything lies, and how to look at it; the broker ends with the demo, its data stay."""
     note("")
     note("where things are:")
-    for topic in (DECISIONS, AUDIT, WINDOWS):
+    for topic in TOPICS:
         records = sum(end_offsets(stack.kafka, stack.kafka.topic(topic.name)).values())
-        note(f"  {topic.name:16} {records:>7,} records, {topic.about}")
-    note(f"  plans, logs      {stack.folder}")
+        note(f"  {stack.kafka.topic(topic.name):28} {records:>7,} records: {topic.about}")
+    note(f"  plans, summaries, logs: {stack.folder}")
     if stack.kind == "apache":
-        note(
-            f"  to look at the {len(TOPICS)} topics again: PARITYGATE_RUN={stack.folder} paritygate broker up, then"
-        )
-        note("    paritygate tail audit.v1            every decision with its reasons")
-        note("    paritygate tail windows.v1 --max 3  what the decisions rest on")
-        note("    paritygate status")
+        note("to look at the topics again:")
+        note(f"  export PARITYGATE_RUN={stack.folder}; paritygate broker up")
+        note("  paritygate status                   the newest decision of each rollout, gate by gate")
+        note("  paritygate tail audit.v1            every decision with its reasons: the audit")
+        note("  paritygate tail windows.v1 --max 3  what the decisions rest on")
+        note("  paritygate broker down")
 
 
-def _write_json(path: Path, summaries: list[Summary]) -> None:
+def write_json(path: Path, summaries: list[Summary]) -> None:
+    """Write the result of one scenario, or a list of several."""
     import orjson  # noqa: PLC0415
 
     plain = [s.plain() for s in summaries]

@@ -42,7 +42,8 @@ SCENARIOS: Mapping[str, Scenario] = {
             worst_segment="carrier_tier=low_cost & origin=EWR",
         ),
         Scenario(
-            name="latency", about="each candidate call takes 1.3 times as long",
+            name="latency",
+            about="the candidate's p95 is 30 % longer than the baseline's (a call takes 1.42 times its own time)",
             final_stage="shadow", final_action="rollback", exposed=False, reason_has=("latency_p95_ms",),
         ),
         Scenario(

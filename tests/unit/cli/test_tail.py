@@ -192,3 +192,39 @@ def test_topic_names() -> None:
     assert topic_on_cluster("other", "eu.", there) == "other"
     with pytest.raises(ConfigError, match=r"did you mean 'eu\.decisions\.v1'"):
         topic_on_cluster("decisons.v1", "eu.", there)
+
+
+def test_confluent_framing_is_read_where_its_ids_are_told(
+    canned: list[dict[str, Any]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An option or the environment says what an id stands for; the option wins; without both it is a reason."""
+    framed = record(0, b"\x00\x00\x00\x00\x07" + event("req-5")[10:], b"req-5")
+    monkeypatch.setattr(tail_module, "read", lambda *_, **__: iter([framed]))
+    tail = ["tail", TOPIC, "--bootstrap", "b:1", "--json", "--request-id", "req-5"]
+
+    def shown_record(*arguments: str) -> dict[str, Any]:
+        assert main([*tail, *arguments]) == 0
+        found: dict[str, Any] = orjson.loads(capsys.readouterr().out)
+        assert found["framing"] == "confluent"
+        return found
+
+    assert "unknown Confluent schema id 7" in shown_record()["error"]
+    right = ["--confluent-schema", "8=outcome.v1", "--confluent-schema", "7=prediction_event.v1"]
+    assert shown_record(*right)["record"]["request_id"] == "req-5"
+
+    monkeypatch.setenv("PARITYGATE_CONFLUENT_IDS", "7=prediction_event.v1,8=outcome.v1")
+    assert shown_record()["record"]["request_id"] == "req-5"
+    assert "holds another record, Outcome" in shown_record("--confluent-schema", "7=outcome.v1")["error"]
+
+
+def test_bad_confluent_ids_are_one_line(
+    canned: list[dict[str, Any]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mapping that cannot be read is exit code 2 and names where it was given."""
+    tail = ["tail", TOPIC, "--bootstrap", "b:1"]
+    assert main([*tail, "--confluent-schema", "seven"]) == 2
+    assert "error: --confluent-schema: 'seven' is no ID=RECORD.vN" in capsys.readouterr().err
+
+    monkeypatch.setenv("PARITYGATE_CONFLUENT_IDS", "7=outcom.v1")
+    assert main(tail) == 2
+    assert "PARITYGATE_CONFLUENT_IDS: no record is called outcom; did you mean outcome?" in capsys.readouterr().err

@@ -107,6 +107,23 @@ def test_an_incident_of_both_arms_holds(tally_of: Build, first: Judge) -> None:
     assert worse.kind is VerdictKind.FAIL
 
 
+def test_a_good_past_does_not_hide_an_incident_of_both_arms(tally_of: Build, first: Judge) -> None:
+    """Both arms fall sick together after a long good time: the environment's doing, by the counts since then."""
+    good, incident = tally_of((), {(): both(20_000, 60, 62)}), tally_of((), {(): both(1000, 60, 58, 10)})
+    found = first(ERRORS, good + good + incident, panes=(good, good, incident))
+
+    assert (found.kind, found.reason_code) == (VerdictKind.INCONCLUSIVE, "environment")
+    assert "60 of 1,000 requests failed since the onset, and so did 58 of the baseline's (5.8 %)" in found.reason
+
+
+def test_worse_than_the_baseline_in_an_incident_is_found_by_the_panes(tally_of: Build, first: Judge) -> None:
+    """In an incident of both arms a candidate that is twice as sick is condemned, for all of its good past."""
+    good, incident = tally_of((), {(): both(20_000, 60, 62)}), tally_of((), {(): both(1000, 120, 60, 10)})
+    found = first(ERRORS, good + good + incident, panes=(good, good, incident))
+
+    assert found.kind is VerdictKind.FAIL
+
+
 def test_a_missing_answer_is_a_failure(tally_of: Build, first: Judge) -> None:
     """A candidate that stays silent fails the gate: its requests count, without a pair."""
     silent = both(200, 30, 0) | {"pairs": 170, "missing_candidate": 30}

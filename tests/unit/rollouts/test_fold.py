@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -26,7 +27,7 @@ from paritygate.rollouts.fold import Fold
 from paritygate.rollouts.state import ChainError, RolloutStatus
 from paritygate.schemas.command import Command
 from paritygate.schemas.decision import Action, GateDecision
-from paritygate.schemas.report import WindowReport
+from paritygate.schemas.report import Histogram, WindowReport
 
 
 def run(records: Iterable[Command | WindowReport], fold: Fold | None = None) -> tuple[Fold, list[GateDecision]]:
@@ -50,7 +51,7 @@ START = command("start")
 
 def test_a_healthy_candidate_climbs_one_stage_at_a_time_to_the_top() -> None:
     """started, then proof and floors in every stage; each stage begins anew."""
-    fold, made = run([START, *windows(0, 10)])
+    fold, made = run([START, *windows(0, 10, live=30)])
     promotions = [(d.from_stage, d.stage, d.weight) for d in made if d.action is Action.PROMOTE]
 
     assert steps(made)[0] == ("hold", "shadow", "started")
@@ -139,8 +140,8 @@ def test_a_rollback_is_final() -> None:
 def test_a_promoted_rollout_can_still_be_rolled_back() -> None:
     """By its gates while evidence flows, and by an operator."""
     bad = [report(w, p, errors=50, live=60) for w in range(10, 13) for p in range(PARTITIONS)]
-    _, by_gate = run([START, *windows(0, 10), *bad])
-    _, by_hand = run([START, *windows(0, 10), command("rollback")])
+    _, by_gate = run([START, *windows(0, 10, live=30), *bad])
+    _, by_hand = run([START, *windows(0, 10, live=30), command("rollback")])
 
     assert steps(by_gate)[-1] == ("rollback", "shadow", "gate_failed")
     assert (by_gate[-1].from_stage, by_gate[-1].weight) == ("100", 0)
@@ -169,14 +170,14 @@ def test_a_fail_rolls_back_a_paused_rollout() -> None:
 
 
 def test_a_hold_is_said_again_only_for_another_reason_or_as_a_sign_of_life() -> None:
-    """Every 10 s of event time while the reason stays the same."""
+    """Once a minute of event time while the reason stays the same: the audit keeps every one for ever."""
     slow = plain_plan(stages=[
         {"weight": 0, "minimum_seconds": 3600}, {"weight": 5}, {"weight": 100},
     ])  # fmt: skip
-    _, made = run([command("start", stages=slow["stages"]), *windows(0, 45)])
+    _, made = run([command("start", stages=slow["stages"]), *windows(0, 195)])
 
-    assert [d.reason_code for d in made] == ["started", "floor_pairs", "floor_time", *["floor_time"] * 3]
-    assert [b.at_ms - a.at_ms for a, b in pairwise(made[2:])] == [10_000] * 3
+    assert [d.reason_code for d in made] == ["started", "partition_behind", "more_evidence", "floor_pairs", *["floor_time"] * 4]
+    assert [b.at_ms - a.at_ms for a, b in pairwise(made[4:])] == [60_000] * 3
 
 
 @pytest.mark.parametrize(
@@ -220,7 +221,7 @@ def test_a_reused_id_is_refused_after_a_rollback_too() -> None:
 def test_the_next_rollout_of_a_service_takes_the_place_of_a_promoted_one() -> None:
     """The old one is over: it takes no more evidence and no more commands."""
     bad = [report(w, p, errors=50) for w in range(10, 13) for p in range(PARTITIONS)]
-    fold, made = run([START, *windows(0, 10), command("start", "r2"), *bad, command("rollback")])
+    fold, made = run([START, *windows(0, 10, live=30), command("start", "r2"), *bad, command("rollback")])
 
     assert [d.rollout_id for d in made[-2:]] == ["r1", "r2"]
     assert fold.rejected == [(2, "rollback r1: a later rollout of its service has taken its place")]
@@ -297,13 +298,78 @@ def test_silence_of_the_candidate_holds_in_the_shadow_and_rolls_back_in_the_cana
     assert "20 s" in canary[-1].reason
 
 
-def test_nothing_at_all_holds() -> None:
-    """Empty windows, as idle partitions send them, prove nothing and break nothing."""
+def test_nothing_at_all_holds_where_no_user_is_exposed_and_ends_a_canary() -> None:
+    """Empty windows, as idle partitions send them, prove nothing; users are not left where nobody can see."""
     start = command("start", no_data_seconds=30)
-    fold, made = run([start, *windows(0, 4), *windows(4, 60, requests=0)])
 
-    assert steps(made)[-1] == ("hold", "50", "no_data")
+    def idle(after: int) -> tuple[Fold, list[GateDecision]]:
+        return run([start, *windows(0, after, live=30), *windows(after, 60, requests=0)])
+
+    (shadow, held), (canary, ended), (top, stood) = idle(1), idle(4), idle(12)
+    assert steps(held)[-1] == ("hold", "shadow", "no_data")
+    assert shadow.states()["r1"].active
+    assert steps(ended)[-1] == ("rollback", "shadow", "no_data")
+    assert (ended[-1].from_stage, ended[-1].at_ms) == ("5", ORIGIN_MS + (4 + 30) * WINDOW_MS)
+    assert canary.evidence("r1") is None
+    assert steps(stood)[-1] == ("hold", "100", "no_data")
+    assert top.states()["r1"].status is RolloutStatus.PROMOTED
+
+
+def test_a_canary_that_no_user_sees_is_not_promoted() -> None:
+    """Routers that do not obey, or were never told: the evidence of the shadow is no evidence of live answers."""
+    fold, made = run([START, *windows(0, 100)])
+
+    assert fold.states()["r1"].stage.name == "5"
+    assert made[-1].reason_code == "not_exposed"
+    assert made[-1].reason == (
+        "only 0 answers of the candidate reached users in stage 5, at least 2 must: do the routers obey?"
+    )
+
+
+@pytest.mark.parametrize("last", [0, 3])
+def test_a_partition_that_is_silent_holds_promotion(last: int) -> None:
+    """It may have never reported, or have stopped: what it does not tell might be what is wrong."""
+    seen = [report(w, p, live=30) for w in range(last) for p in range(PARTITIONS)]
+    fold, made = run([START, *seen, *[report(w, 0, live=30) for w in range(last, 60)]])
+    rungs = [d.stage for d in made if d.action is Action.PROMOTE]
+
+    assert rungs == ([] if last == 0 else ["5"])
+    assert made[-1].reason_code == "partition_behind"
     assert fold.states()["r1"].active
+
+
+def test_a_partition_that_is_silent_does_not_stop_a_rollback() -> None:
+    """Scores come without a failed answer: nothing but passing time makes the decider look."""
+    gates = {"human_review_score": {"minimum_delta": -0.02}}
+    bad = Histogram(name="scores.human_review_score", index=(500,), counts=(40,))
+    scored = [replace(report(w, 0), histograms=(bad,)) for w in range(20)]
+    _, made = run([command("start", promotion_gates=gates), *scored])
+    _, stalled = run([command("start", promotion_gates=gates), *windows(0, 1), *scored[1:]])
+
+    assert [steps(d)[-1] for d in (made, stalled)] == [("rollback", "shadow", "gate_failed")] * 2
+
+
+def test_a_hole_in_the_evidence_of_a_canary_ends_it() -> None:
+    """Most answers get lost, in two windows one after the other; in the shadow the same holds."""
+    lossy = {"totals": {"dropped.candidate": 30}, "live": 30}
+    _, canary = run([START, *windows(0, 3, live=30), *windows(3, 8, **lossy)])
+    _, shadow = run([START, *windows(0, 20, **lossy)])
+    _, once = run([START, *windows(0, 3, live=30), *windows(3, 4, **lossy), *windows(4, 9, live=30)])
+
+    assert steps(canary)[-1] == ("rollback", "shadow", "incomplete")
+    assert canary[-1].from_stage == "5"
+    assert "60 of 360 requests" not in canary[-1].reason
+    assert steps(shadow)[-1] == ("hold", "shadow", "incomplete")
+    assert all(d.action is not Action.ROLLBACK for d in once)
+
+
+def test_a_silent_baseline_is_no_place_to_go_back_to() -> None:
+    """What only the baseline failed to answer holds; it ends no exposure."""
+    gone = {"requests": 0, "lost": {"missing_baseline": 60}}
+    _, made = run([START, *windows(0, 3, live=30), *windows(3, 30, **gone)])
+
+    assert {d.action for d in made} == {Action.HOLD, Action.PROMOTE}
+    assert made[-1].reason_code == "baseline_silent"
 
 
 def test_both_arms_sick_is_the_environment() -> None:

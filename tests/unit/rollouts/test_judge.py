@@ -17,12 +17,16 @@ from paritygate.rollouts.state import RolloutState, RolloutStatus
 from paritygate.schemas.decision import Action
 
 PLAN = plan(candidate_silent_seconds=60, no_data_seconds=600)
+#: A window, the grace and the lateness of the join, and 5 s.
+LIMIT_MS = 1_000 + 2_000 + 500 + 5_000
 TIMED = [
     {"weight": 0, "minimum_seconds": 2, "minimum_pairs": 100, "maximum_seconds": 10},
     {"weight": 5, "minimum_seconds": 2, "minimum_pairs": 100, "maximum_seconds": 10},
     {"weight": 100, "minimum_seconds": 0, "minimum_pairs": 1},
 ]
-MET = Facts(in_stage_ms=5_000, stage_pairs=500, candidate_answered=True)
+MET = Facts(in_stage_ms=5_000, stage_pairs=500, candidate_answered=True, stage_live=500, lag_ms=0)
+#: Enough requests, less than 90 % of them joined, for two windows.
+HOLE = {"stage_known": 200, "stage_unjoined": 21, "broken_windows": 2}
 
 
 def verdict(kind: str, gate: str = "error_rate", code: str = "", **more: Any) -> Verdict:
@@ -44,6 +48,7 @@ def state(stage: str = "shadow", status: str = "running") -> RolloutState:
 PASS, OPEN, FAIL, ERROR = (assessment(verdict(k)) for k in ("pass", "inconclusive", "fail", "error"))
 SICK = assessment(verdict("inconclusive", code="environment"))
 LOSSY = assessment(verdict("inconclusive", code="incomplete"))
+OVERFLOWN = assessment(verdict("inconclusive"), verdict("inconclusive", code="segment_overflow"))
 FLAGGED = assessment(verdict("inconclusive"), verdict("inconclusive", code="segment_flagged"))
 ADVISORY_FAIL = assessment(verdict("pass"), verdict("fail", gate="x", required=False))
 
@@ -70,12 +75,25 @@ ADVISORY_FAIL = assessment(verdict("pass"), verdict("fail", gate="x", required=F
         ("5", "paused", ERROR, {}, "hold", "5", "still_paused"),
         ("100", "promoted", PASS, {}, "hold", "100", "promoted"),
         ("5", "running", ERROR, {}, "hold", "5", "gate_error"),
-        ("5", "running", PASS, {"no_data_ms": 600_000}, "hold", "5", "no_data"),
+        ("5", "running", PASS, {"no_data_ms": 599_999}, "promote", "50", "proven"),
+        ("5", "running", PASS, {"no_data_ms": 600_000}, "rollback", "shadow", "no_data"),
+        ("5", "paused", PASS, {"no_data_ms": 600_000}, "rollback", "shadow", "no_data"),
+        ("shadow", "running", PASS, {"no_data_ms": 600_000}, "hold", "shadow", "no_data"),
+        ("shadow", "paused", PASS, {"no_data_ms": 600_000}, "hold", "shadow", "still_paused"),
+        ("100", "promoted", PASS, {"no_data_ms": 600_000}, "hold", "100", "no_data"),
+        ("5", "running", LOSSY, HOLE, "rollback", "shadow", "incomplete"),
+        ("50", "paused", LOSSY, HOLE, "rollback", "shadow", "incomplete"),
+        ("5", "running", LOSSY, {**HOLE, "broken_windows": 1}, "hold", "5", "incomplete"),
+        ("5", "running", LOSSY, {**HOLE, "stage_unjoined": 20}, "hold", "5", "incomplete"),
+        ("5", "running", LOSSY, {**HOLE, "stage_known": 199}, "hold", "5", "incomplete"),
+        ("shadow", "running", LOSSY, HOLE, "hold", "shadow", "incomplete"),
+        ("100", "promoted", LOSSY, HOLE, "hold", "100", "promoted"),
         ("5", "running", SICK, {}, "hold", "5", "environment"),
         ("shadow", "running", PASS, {}, "promote", "5", "proven"),
         ("5", "running", PASS, {}, "promote", "50", "proven"),
         ("50", "running", PASS, {}, "promote", "100", "proven"),
         ("5", "running", LOSSY, {}, "hold", "5", "incomplete"),
+        ("5", "running", OVERFLOWN, {}, "hold", "5", "segment_overflow"),
         ("5", "running", FLAGGED, {}, "hold", "5", "segment_flagged"),
         ("5", "running", OPEN, {}, "hold", "5", "more_evidence"),
         ("5", "running", assessment(), {}, "hold", "5", "more_evidence"),
@@ -83,6 +101,16 @@ ADVISORY_FAIL = assessment(verdict("pass"), verdict("fail", gate="x", required=F
         ("5", "running", assessment(verdict("pass"), overall="inconclusive"), {}, "hold", "5", "more_evidence"),
         ("5", "running", PASS, {"stage_pairs": 99}, "hold", "5", "floor_pairs"),
         ("5", "running", PASS, {"in_stage_ms": 1_999}, "hold", "5", "floor_time"),
+        ("5", "running", PASS, {"lag_ms": None}, "hold", "5", "partition_behind"),
+        ("5", "running", PASS, {"lag_ms": LIMIT_MS}, "promote", "50", "proven"),
+        ("5", "running", PASS, {"lag_ms": LIMIT_MS + 1}, "hold", "5", "partition_behind"),
+        ("5", "running", OPEN, {"lag_ms": LIMIT_MS + 1}, "hold", "5", "partition_behind"),
+        ("5", "running", FAIL, {"lag_ms": None}, "rollback", "shadow", "gate_failed"),
+        ("shadow", "running", PASS, {"stage_live": 0}, "promote", "5", "proven"),
+        ("5", "running", PASS, {"stage_live": 1}, "hold", "5", "not_exposed"),
+        ("5", "running", PASS, {"stage_live": 2}, "promote", "50", "proven"),
+        ("50", "running", PASS, {"stage_live": 24}, "hold", "50", "not_exposed"),
+        ("50", "running", PASS, {"stage_live": 25}, "promote", "100", "proven"),
         ("5", "running", ADVISORY_FAIL, {}, "promote", "50", "proven"),
     ],
 )  # fmt: skip
@@ -160,7 +188,8 @@ SILENCES = st.integers(0, 10**6)
 FACTS = st.builds(
     Facts, in_stage_ms=st.integers(-1000, 20_000), stage_pairs=st.integers(0, 200),
     candidate_answered=st.booleans(), candidate_silent_ms=SILENCES, baseline_silent_ms=SILENCES,
-    no_data_ms=SILENCES,
+    no_data_ms=SILENCES, stage_live=st.integers(0, 60), lag_ms=st.none() | st.integers(0, 20_000),
+    stage_known=st.integers(0, 400), stage_unjoined=st.integers(0, 60), broken_windows=st.integers(0, 2),
 )  # fmt: skip
 STATES = st.builds(
     state, st.sampled_from([s.name for s in PLAN.ladder.stages[:-1]]), st.sampled_from(["running", "paused"])
@@ -185,6 +214,9 @@ def test_no_row_breaks_the_laws(
         assert said.overall is VerdictKind.PASS
         assert facts.stage_pairs >= here.stage.minimum_pairs
         assert facts.in_stage_ms >= here.stage.minimum_ms
+        assert facts.lag_ms is not None
+        assert facts.lag_ms <= LIMIT_MS
+        assert here.stage.weight == 0 or facts.stage_live > 0
     elif ruling.action is Action.HOLD:
         assert ruling.stage == here.stage
         failed = said.overall is VerdictKind.FAIL or any(v.kind is VerdictKind.FAIL for v in required)

@@ -1,0 +1,1 @@
+"""What `benchmarks/calibration.py` is made of: streams of healthy and sick traffic, the gates, and their peers."""

@@ -1,0 +1,256 @@
+"""Cases: which gate meets which stream, and whether that stream is within its limit, at it, or beyond.
+
+Law: "at the limit" is within and beyond at once: neither a rollback nor a promotion is right there, and each
+is counted. A known weakness is declared with its reason, never left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import numpy as np
+
+from calibrating import events, latencies, rates, reviews
+from calibrating.events import Events
+from calibrating.latencies import Pairs
+from calibrating.outcome import Outcome
+from calibrating.rates import Segmented
+from calibrating.reviews import Reviews
+from calibrating.traffic import Traffic
+from paritygate.gates.spec import GateSpec, parse_gates
+
+Simulate = Callable[[int, np.random.Generator], tuple[Outcome, dict[str, Outcome]]]
+
+BURSTS: Final = (
+    "requests of one instance do not fail independently; per-request tests take a burst for a trend."
+    " The two-channel rule (bad instance-minutes counted apart) is not built."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One row. ``chunk``: runs simulated at once; ``least``: part of the runs that slow rows take."""
+
+    gate: str
+    case: str
+    simulate: Simulate
+    within: bool
+    beyond: bool
+    chunk: int = 200
+    note: str | None = None
+    known_weakness: bool = False
+
+
+def _gate(**entry: object) -> GateSpec:
+    name = str(entry.pop("name"))
+    return parse_gates({name: entry})[0]
+
+
+ERRORS: Final = _gate(name="error_rate", maximum=0.01)
+REGRESSION: Final = _gate(name="error_regression", measure="error_rate", maximum_regression_percent=50)
+SCHEMA: Final = _gate(name="schema_validation_pass_rate", minimum=0.995)
+LABELS: Final = _gate(name="label_change_rate", maximum=0.05)
+OUTPUTS: Final = _gate(name="output_change_rate", maximum=0.1)
+SEGMENT_GATES: Final = (ERRORS, SCHEMA, REGRESSION, LABELS, OUTPUTS)
+
+
+def cases() -> Iterator[Case]:
+    """All rows, in the order of the table."""
+    yield from _absolute()
+    yield from _schema()
+    yield from _relative()
+    yield from _latency()
+    yield from _reviews()
+    yield from _events()
+    yield from _labels()
+    yield from _segments()
+
+
+def _rate(gate: GateSpec, label: str, case: str, stream: Traffic, truth: str, **more: object) -> Case:
+    return _case(label, case, partial(rates.simulate, gate, stream), truth, **more)
+
+
+def _case(label: str, case: str, simulate: Simulate, truth: str, **more: object) -> Case:
+    within, beyond = truth in ("within", "at"), truth in ("at", "beyond")
+    chunk, note = int(str(more.get("chunk", 200))), more.get("note")
+    return Case(
+        gate=label,
+        case=case,
+        simulate=simulate,
+        within=within,
+        beyond=beyond,
+        chunk=chunk,
+        note=str(note) if note else None,
+        known_weakness=bool(more.get("known_weakness", False)),
+    )
+
+
+def _absolute() -> Iterator[Case]:
+    row = partial(_rate, ERRORS, "error_rate maximum 1 %")
+    healthy = Traffic(baseline=0.003, candidate=0.003)
+    yield row("0.3 % in both arms", healthy, "within")
+    yield row("0.3 % in both arms, 100,000 requests", healthy.long(2000), "within", chunk=50)
+    yield row("exactly at the limit", Traffic(baseline=0.003, candidate=0.01), "at")
+    yield row(
+        "exactly at the limit, 100,000 requests",
+        Traffic(baseline=0.003, candidate=0.01, looks=2000),
+        "at",
+        chunk=50,
+    )
+    yield row("exactly at the limit, canary 25 %", Traffic(baseline=0.003, candidate=0.01, weight=0.25), "at")
+    yield row("incidents in both arms, 5 % of the minutes 20 times as sick", _incidents(ERRORS), "within")
+    yield row(
+        "incidents in both arms, canary 25 %", _incidents(ERRORS, weight=0.25), "within"
+    )
+    yield row(
+        "baseline above the limit too, 2 %", Traffic(baseline=0.02, candidate=0.02), "within",
+        note="nothing may promote here either: the absolute limit is broken",
+    )
+    yield row(
+        "bursts of one instance, 1 an hour, 0.8 % on average",
+        Traffic(baseline=0.003, candidate=0.003, bursts_an_hour=1.0, looks=1200),
+        "within",
+        chunk=80,
+        note=BURSTS,
+        known_weakness=True,
+    )
+    yield row(
+        "sticky tenants of unequal rates, canary 5 %",
+        Traffic(baseline=0.003, candidate=0.003, weight=0.05, sticky=True, unlike=0.5),
+        "within",
+    )
+    yield row("just beyond, 1.1 %", Traffic(baseline=0.003, candidate=0.011), "beyond")
+    yield row("errors 5 %", Traffic(baseline=0.003, candidate=0.05), "beyond")
+    yield row("errors 5 %, canary 25 %", Traffic(baseline=0.003, candidate=0.05, weight=0.25), "beyond")
+
+
+def _incidents(gate: GateSpec, **more: float) -> Traffic:
+    del gate
+    return Traffic(baseline=0.003, candidate=0.003, incidents=0.05, looks=1000, **more)  # type: ignore[arg-type]
+
+
+def _schema() -> Iterator[Case]:
+    row = partial(_rate, SCHEMA, "schema_validation_pass_rate minimum 99.5 %")
+    yield row("0.1 % invalid in both arms", Traffic(baseline=0.001, candidate=0.001), "within")
+    yield row("exactly at the limit", Traffic(baseline=0.001, candidate=0.005), "at")
+    yield row("just beyond, 0.55 %", Traffic(baseline=0.001, candidate=0.0055, looks=1000), "beyond")
+    yield row("schema failures 2 %", Traffic(baseline=0.001, candidate=0.02), "beyond")
+
+
+def _relative() -> Iterator[Case]:
+    row = partial(_rate, REGRESSION, "error_rate regression +50 %")
+    yield row("0.3 % in both arms", Traffic(baseline=0.003, candidate=0.003), "within")
+    yield row("exactly at the limit", Traffic(baseline=0.003, candidate=0.0045, looks=1000), "at")
+    yield row("exactly at the limit, nothing common", Traffic(baseline=0.02, candidate=0.03, common=0.0), "at")
+    yield row(
+        "exactly at the limit, canary 25 %", Traffic(baseline=0.003, candidate=0.0045, weight=0.25), "at"
+    )
+    yield row("incidents in both arms", _incidents(REGRESSION), "within")
+    yield row("incidents in both arms, canary 25 %", _incidents(REGRESSION, weight=0.25), "within")
+    yield row(
+        "sticky tenants alike, canary 5 %",
+        Traffic(baseline=0.003, candidate=0.003, weight=0.05, sticky=True, looks=1000),
+        "within",
+    )
+    yield row(
+        "sticky tenants of unequal rates, canary 5 %",
+        Traffic(baseline=0.003, candidate=0.003, weight=0.05, sticky=True, unlike=0.5, looks=1000),
+        "within",
+    )
+    yield row(
+        "bursts of one instance, 0.2 an hour",
+        Traffic(baseline=0.003, candidate=0.003, bursts_an_hour=0.2, looks=1200),
+        "within",
+        chunk=80,
+        note=BURSTS,
+        known_weakness=True,
+    )
+    yield row(
+        "bursts of one instance, 1 an hour",
+        Traffic(baseline=0.003, candidate=0.003, bursts_an_hour=1.0, looks=1200),
+        "within",
+        chunk=80,
+        note=BURSTS,
+        known_weakness=True,
+    )
+    yield row("just beyond, +60 %", Traffic(baseline=0.003, candidate=0.0048, looks=1000), "beyond")
+    yield row("errors x2", Traffic(baseline=0.003, candidate=0.006, looks=1000), "beyond")
+    yield row("errors x3", Traffic(baseline=0.003, candidate=0.009), "beyond")
+    yield row("errors 5 %", Traffic(baseline=0.003, candidate=0.05), "beyond")
+
+
+def _latency() -> Iterator[Case]:
+    def row(case: str, stream: Pairs, truth: str, **more: object) -> Case:
+        simulate = partial(latencies.simulate, stream)
+        return _case("latency_p95_ms regression +10 %", case, simulate, truth, **{"chunk": 50, **more})
+
+    yield row("equal", Pairs(), "within")
+    yield row("exactly at the limit", Pairs(factor=1.1), "at")
+    yield row("exactly at the limit, shared load", Pairs(factor=1.1, load=0.3), "at")
+    yield row("incidents in both arms, 3 times slower", Pairs(incidents=0.05), "within")
+    yield row(
+        "bursts of one instance, 1 an hour, 3 times slower",
+        Pairs(bursts_an_hour=1.0, looks=1200),
+        "within",
+        chunk=20,
+        note=BURSTS,
+        known_weakness=True,
+    )
+    yield row("just beyond, +12 %", Pairs(factor=1.12), "beyond")
+    yield row("latency +20 %", Pairs(factor=1.2), "beyond")
+    yield row("latency +30 %", Pairs(factor=1.3), "beyond")
+    yield row("latency +60 %", Pairs(factor=1.6, looks=200), "beyond")
+
+
+def _reviews() -> Iterator[Case]:
+    def row(case: str, stream: Reviews, truth: str) -> Case:
+        return _case("human_review_score delta -0.02", case, partial(reviews.simulate, stream), truth, chunk=100)
+
+    yield row("equal", Reviews(delta=0.0), "within")
+    yield row("exactly at the limit", Reviews(delta=-0.02), "at")
+    yield row("exactly at the limit, 2 % lose everything", Reviews(delta=-0.02, ruined=True), "at")
+    yield row("just beyond, -0.022", Reviews(delta=-0.022), "beyond")
+    yield row("score -0.05", Reviews(delta=-0.05), "beyond")
+
+
+def _events() -> Iterator[Case]:
+    def row(label: str, case: str, stream: Events, truth: str, note: str | None = None) -> Case:
+        return _case(f"gpu_oom_events {label}", case, partial(events.simulate, stream), truth, chunk=500, note=note)
+
+    counted = "delays are minutes of running time; one event too many fails at once, so no rate is a false one"
+    strict, some = "maximum 0, excludes 1/h", "maximum 3, excludes 1/h"
+    yield row(strict, "no event", Events(rate_per_hour=0.0, maximum=0), "within")
+    yield row(strict, "exactly the rate to exclude", Events(rate_per_hour=1.0, maximum=0), "beyond", counted)
+    yield row(some, "exactly the rate to exclude", Events(rate_per_hour=1.0, maximum=3), "beyond", counted)
+    yield row(some, "just beyond, 1.1/h", Events(rate_per_hour=1.1, maximum=3), "beyond", counted)
+    yield row(strict, "2/h", Events(rate_per_hour=2.0, maximum=0), "beyond", counted)
+
+
+def _labels() -> Iterator[Case]:
+    row = partial(_rate, LABELS, "label_change_rate maximum 5 %")
+    yield row("2 % change", Traffic(baseline=0.0, candidate=0.02), "within")
+    yield row("exactly at the limit", Traffic(baseline=0.0, candidate=0.05), "at")
+    yield row("just beyond, 5.5 %", Traffic(baseline=0.0, candidate=0.055), "beyond")
+    yield row("10 % change", Traffic(baseline=0.0, candidate=0.1), "beyond")
+
+
+def _segments() -> Iterator[Case]:
+    quiet = (0.003, 0.001, 0.003, 0.0, 0.0)
+
+    def row(case: str, truth: str, note: str | None = None, **more: object) -> Case:
+        stream = Segmented(gates=SEGMENT_GATES, **{"baseline": quiet, **more})  # type: ignore[arg-type]
+        simulate = partial(rates.simulate_segments, stream)
+        return _case("50 segments x 5 metrics", case, simulate, truth, chunk=50, note=note)
+
+    healthy = (0.003, 0.001, 0.003, 0.02, 0.04)
+    yield row("all well within", "within", candidate=healthy)
+    at_limit = (0.01, 0.005, 0.0045, 0.05, 0.1)
+    yield row("all exactly at the limit", "at", "any of five gates, each at 5 %", candidate=at_limit)
+    shaken = (0.003, 0.0002, 0.003, 0.002, 0.004)
+    yield row("incidents in both arms", "within", baseline=(0.003, 0.0002, 0.003, 0.0, 0.0), candidate=shaken,
+              incidents=0.05)
+    yield row("the 10th segment (2.2 %) fails half", "beyond", candidate=healthy, broken=9)
+    yield row("the 40th segment (0.6 %) fails half", "beyond", candidate=healthy, broken=39)

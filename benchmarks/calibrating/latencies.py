@@ -1,0 +1,147 @@
+"""Latency gate over many rollouts: every look of `QuantileRatioEvidence.paired`, found without making each.
+
+Law: the gate's e-value is the least over all edges, so it is at most the one at any single edge. Looks at
+which a known edge stays below the bar need no full evaluation; the first that may reach it gets one, by the
+product's own class on the product's own arrays, and the edge it names joins the known ones. The first look
+found is exactly that of a gate evaluated at every look.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from calibrating import peers
+from calibrating.outcome import F64, I64, NEVER, Mask, Outcome
+from calibrating.rate_gates import TARGET, distinct
+from calibrating.traffic import MINUTE
+from paritygate.comparators.evidence.bernoulli import bernoulli
+from paritygate.comparators.evidence.mixture import Claim
+from paritygate.comparators.evidence.paired import paired
+from paritygate.comparators.evidence.quantile import QuantileRatioEvidence, quantile_ratio
+from paritygate.comparators.latency import NEVER as LAST
+from paritygate.comparators.latency import bucket, edges, pair_histograms
+
+P: Final = 0.95
+LIMIT_PERCENT: Final = 10.0
+WINDOW: Final = 50
+LEAST_PAIRS: Final = 200
+SIGMA: Final = 0.6
+#: log of the baseline's p95: median 20 ms.
+LOG_P95: Final = math.log(20.0) + 1.6449 * SIGMA
+LOG_3: Final = math.log(3.0)
+_EDGES: Final = edges()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pairs:
+    """A stream of paired lognormal latencies with correlation 0.7, sigma 0.6, median 20 ms.
+
+    ``factor``: candidate over baseline. ``load``: standard deviation of a log load that both arms share and
+    that wanders from minute to minute. ``incidents``: part of the minutes with both arms 3 times slower.
+    ``bursts_an_hour``: minutes, per instance and hour, with one arm 3 times slower. ``failed``: part of the
+    candidate's answers that never come.
+    """
+
+    factor: float = 1.0
+    looks: int = 400
+    load: float = 0.0
+    incidents: float = 0.0
+    bursts_an_hour: float = 0.0
+    failed: float = 0.0
+
+    def draw(self, runs: int, random: np.random.Generator) -> tuple[F64, F64]:
+        """Latencies in ms of baseline and candidate, ``[runs, pairs]``."""
+        count = self.looks * WINDOW
+        minutes = -(-count // MINUTE)
+        shared = random.standard_normal((runs, count), np.float32) * math.sqrt(0.7)
+        level = np.zeros((3, runs, minutes))
+        for m in range(minutes if self.load else 0):
+            level[0, :, m] = (0.8 * level[0, :, m - 1] if m else 0.0) + self.load * 0.6 * random.normal(size=runs)
+        struck = random.random((3, runs, minutes))
+        level[0] += np.log(3.0) * (struck[0] < self.incidents)
+        level[1:] += np.log(3.0) * (struck[1:] < self.bursts_an_hour / 60.0)
+        drawn = []
+        for arm, factor in ((1, 1.0), (2, self.factor)):
+            own = random.standard_normal((runs, count), np.float32) * math.sqrt(0.3)
+            log_ms = SIGMA * (shared + own) + math.log(20.0 * factor)
+            drawn.append(np.exp(log_ms + np.repeat(level[0] + level[arm], MINUTE, axis=1)[:, :count]))
+        if self.failed:
+            drawn[1][random.random((runs, count)) < self.failed] = np.inf
+        return drawn[0], drawn[1]
+
+
+def simulate(stream: Pairs, runs: int, random: np.random.Generator) -> tuple[Outcome, dict[str, Outcome]]:
+    """The gate's outcome and the peers'."""
+    baseline_ms, candidate_ms = stream.draw(runs, random)
+    base, candidate = bucket(baseline_ms), bucket(candidate_ms)
+    rollback = _first(quantile_ratio(P, LIMIT_PERCENT, "above"), "above", base, candidate, least=0)
+    promote = _first(quantile_ratio(P, LIMIT_PERCENT, "below"), "below", base, candidate, least=LEAST_PAIRS)
+    return Outcome(rollback, promote), _peers(baseline_ms, candidate_ms)
+
+
+def _first(evidence: QuantileRatioEvidence, claim: Claim, base: I64, candidate: I64, *, least: int) -> I64:
+    """Pairs at the first look whose E reaches the bar, per run."""
+    target = int(bucket(np.array([math.exp(LOG_P95)]))[0])
+    bound = np.min([_at(evidence, claim, base, candidate, target + step) for step in (-8, 0, 8)], axis=0)
+    pairs = (np.arange(bound.shape[1]) + 1) * WINDOW
+    bound[:, pairs < least] = -np.inf
+    found = np.full(len(base), NEVER)
+    for run, below in enumerate(bound):
+        while (below >= TARGET).any():
+            look = int(np.argmax(below >= TARGET))
+            log_e, edge = _whole(evidence, base[run, : pairs[look]], candidate[run, : pairs[look]])
+            if round(log_e, 6) >= TARGET:
+                found[run] = pairs[look]
+                break
+            at_edge = _at(evidence, claim, base[run : run + 1], candidate[run : run + 1], edge)[0]
+            below = np.minimum(below, at_edge)  # noqa: PLW2901  the bound of this run alone
+            below[: look + 1] = -np.inf
+    return found
+
+
+def _whole(evidence: QuantileRatioEvidence, base: I64, candidate: I64) -> tuple[float, int]:
+    """The product's evaluation of the pairs so far, from latencies in the middle of their buckets."""
+    middle = np.append((_EDGES[:-1] + _EDGES[1:]) / 2.0, np.inf)
+    counts = pair_histograms(middle[base], middle[candidate], (evidence.shift,))
+    up, down = counts[f"exceed.{evidence.shift}.up"], counts[f"exceed.{evidence.shift}.down"]
+    found = evidence.paired(up, down, counts["latency.baseline"], counts["latency.candidate"])
+    return found.log_e, found.edge
+
+
+def _at(evidence: QuantileRatioEvidence, claim: Claim, base: I64, candidate: I64, edge: int) -> F64:
+    """log E at one edge at every look, ``[runs, looks]``."""
+    other: Claim = "below" if claim == "above" else "above"
+    base_over, over = base >= edge, candidate >= min(max(edge + evidence.shift, 0), LAST)
+    base_count, count, worse = (_looks(mask) for mask in (base_over, over, over & ~base_over))
+    better = worse - count + base_count
+    total = np.broadcast_to((np.arange(count.shape[1]) + 1) * WINDOW, count.shape)
+    compared = distinct(lambda w, b: paired(0.0, claim).log_e(w, b, 0), worse, better)
+    own = distinct(bernoulli(evidence.tau, claim).log_e, count, total)
+    theirs = distinct(bernoulli(evidence.tau, other).log_e, base_count, total)
+    mean: F64 = np.logaddexp(np.logaddexp(compared, own), theirs) - LOG_3
+    return mean
+
+
+def _looks(mask: Mask) -> I64:
+    counts: I64 = np.cumsum(mask.reshape(len(mask), -1, WINDOW).sum(axis=2), axis=1)
+    return counts
+
+
+def _peers(baseline_ms: F64, candidate_ms: F64) -> dict[str, Outcome]:
+    """Per minute: ratio of the two p95 over 1.10; share over the (known) limit; p95 by minute."""
+    runs = len(baseline_ms)
+    base, candidate = (ms.reshape(runs, -1, MINUTE) for ms in (baseline_ms, candidate_ms))
+    place = int(P * MINUTE)
+    base_p95, p95 = (np.partition(ms, place, axis=2)[:, :, place] for ms in (base, candidate))
+    ratio = 1.0 + LIMIT_PERCENT / 100.0
+    slow = (candidate > ratio * math.exp(LOG_P95)).sum(axis=2)
+    base_slow = (base > math.exp(LOG_P95)).sum(axis=2)
+    return {
+        "window_threshold": peers.alarms(p95 > ratio * base_p95, MINUTE),
+        "z_test": peers.alarms(peers.two_proportions(slow, base_slow, MINUTE, MINUTE), MINUTE),
+        "mann_whitney": peers.alarms(peers.mann_whitney(base_p95, p95), MINUTE),
+    }

@@ -1,0 +1,194 @@
+"""Rate gates over many rollouts at once: `gates/rates.py` on arrays ``[runs, looks]``.
+
+Law: the e-values are those of the product's own evidence classes; only what combines them is written anew
+for arrays, and a test compares the two on the same counts. Equal counts are evaluated once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from calibrating.outcome import F64, I64, Mask
+from calibrating.traffic import Windows
+from paritygate.comparators.evidence.bernoulli import bernoulli
+from paritygate.comparators.evidence.mixture import log_mixture, start_log_weights, uniform
+from paritygate.comparators.evidence.paired import paired, paired_ratio
+from paritygate.comparators.evidence.share import share
+from paritygate.gates.evidence import STAGE_LOG_WEIGHT, WHOLE_LOG_WEIGHT
+from paritygate.gates.findings import bad_limit
+from paritygate.gates.measures import Rule
+from paritygate.gates.segments import ALL_LOG_WEIGHT, FAMILY_LOG_WEIGHTS
+from paritygate.gates.spec import GateSpec
+
+#: E >= 20, as rounded by `gates.evidence.reached`.
+TARGET: Final = round(math.log(20.0), 6)
+#: Windows between the starts of the mixture over onsets.
+PANES: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a gate said at each look: ``[runs, looks]``."""
+
+    log_e_bad: F64
+    log_e_ok: F64
+    failed: Mask
+    passed: Mask
+
+
+def distinct(log_e: Callable[..., F64], *counts: I64) -> F64:
+    """``log_e`` of integer arrays, evaluated once for equal rows."""
+    arrays = np.broadcast_arrays(*counts)
+    key = np.zeros(arrays[0].shape, np.int64)
+    for array in arrays:
+        key = key * (int(array.max()) + 1) + array
+    _, at, back = np.unique(key.ravel(), return_index=True, return_inverse=True)
+    found: F64 = log_e(*(a.ravel()[at] for a in arrays))[back].reshape(key.shape)
+    return found
+
+
+def assess(spec: GateSpec, windows: Windows, cells: Windows | None = None) -> Said:
+    """Judge a rate gate at every look; ``cells`` are the same windows by segment of one dimension."""
+    seen = {name: np.cumsum(getattr(windows, name), axis=1) for name in Windows.__slots__}
+    bad = seen["worse"] + seen["both"]
+    relative = spec.rule is Rule.MAXIMUM_REGRESSION_PERCENT
+    paired_measure = spec.measure in ("error_rate", "schema_validation_pass_rate")
+    limit, ratio = bad_limit(spec), 1.0 + spec.limit / 100.0
+    live = np.full(bad.shape, -np.inf)
+    if relative:
+        above = paired_ratio(ratio, "above").log_e
+
+        def overall(worse: I64, better: I64, both: I64) -> F64:
+            return _floored(distinct(above, worse, better, both), worse + both, spec)
+
+        mixed, _ = _over_starts(overall, seen["worse"], seen["better"], seen["both"])
+        tests = [mixed, _share(windows, ratio, spec)]
+    else:
+        tested = bernoulli(limit, "above").log_e
+
+        def absolute(bad: I64, total: I64) -> F64:
+            return _floored(distinct(tested, bad, total), bad, spec)
+
+        everything, onset = _over_starts(absolute, bad, seen["total"])
+        tests = [everything]
+        if paired_measure:
+            live, live_onset = _over_starts(absolute, seen["live_bad"], seen["live"])
+            tests.append(live)
+            onset = np.where(live > everything, live_onset, onset)
+    log_all = log_mixture(uniform(len(tests)), np.stack(tests, axis=-1))
+    segments = _segments(spec, cells, limit, ratio) if cells is not None else None
+    log_e_bad = _with_all(log_all, segments)
+    reached = log_e_bad >= TARGET
+    failed = reached
+    if not relative and paired_measure and reached.any():
+        failed = reached & ~_environment(spec, windows, seen, segments, onset)
+    if relative:
+        log_e_ok = distinct(paired_ratio(ratio, "below").log_e, seen["worse"], seen["better"], seen["both"])
+    else:
+        log_e_ok = distinct(bernoulli(limit, "below").log_e, bad, seen["total"])
+    proven = (log_e_ok >= TARGET) & (seen["total"] >= spec.minimum_samples) & (live < math.log(20.0) / 2.0)
+    return Said(log_e_bad, log_e_ok, failed, proven & ~reached & ~_outstanding(segments, cells))
+
+
+def _floored(log_e: F64, bad: I64, spec: GateSpec) -> F64:
+    return np.where(bad >= spec.minimum_bad_events, log_e, np.minimum(log_e, 0.0))
+
+
+def _over_starts(log_e: Callable[..., F64], *seen: I64) -> tuple[F64, I64]:
+    """Mixture over onsets: the rollout's start, the stage's (the same here), and the starts of panes.
+
+    And the onset that says most, as the number of windows before it.
+    """
+    looks = seen[0].shape[1]
+    whole = log_e(*seen)
+    mixed: F64 = np.logaddexp(whole + WHOLE_LOG_WEIGHT, whole + STAGE_LOG_WEIGHT)
+    loudest, onset = np.round(whole + WHOLE_LOG_WEIGHT, 6), np.zeros(whole.shape, np.int64)
+    weights = start_log_weights(max((looks - 1) // PANES, 1)) - math.log(2.0)
+    for start in range(PANES, looks, PANES):
+        later = log_e(*(s[:, start:] - s[:, start - 1 : start] for s in seen)) + weights[start // PANES - 1]
+        mixed[:, start:] = np.logaddexp(mixed[:, start:], later)
+        louder = np.round(later, 6) > loudest[:, start:]
+        loudest[:, start:] = np.where(louder, later, loudest[:, start:])
+        onset[:, start:] = np.where(louder, start, onset[:, start:])
+    return mixed, onset
+
+
+def _share(windows: Windows, ratio: float, spec: GateSpec) -> F64:
+    """The share test of live errors, on the windows that have one."""
+    bad, other = windows.live_bad, windows.live_baseline_bad
+    told = (bad + other) > 0
+    if not windows.live.any():
+        return np.zeros(bad.shape)
+    evidence = share(ratio)
+    part = windows.live[told] / np.maximum(windows.live[told] + windows.live_baseline[told], 1)
+    wealth = np.zeros((*bad.shape, len(uniform())))
+    wealth[told] = evidence.gains(bad[told].astype(np.float64), other[told].astype(np.float64), part)
+    log_e = log_mixture(uniform(), np.cumsum(wealth, axis=1))
+    return _floored(log_e, np.cumsum(bad, axis=1), spec)
+
+
+def _segments(spec: GateSpec, cells: Windows, limit: float, ratio: float) -> F64:
+    """log E of every segment, ``[runs, looks, segments]``."""
+    seen = {name: np.cumsum(getattr(cells, name), axis=1) for name in ("total", "worse", "better", "both")}
+    bad, worse = seen["worse"] + seen["both"], seen["worse"]
+    if spec.measure in ("label_change_rate", "output_change_rate"):
+        return _floored(
+            distinct(bernoulli(spec.segment_limit, "above").log_e, bad, seen["total"]), bad, spec
+        ) * (bad > 0)
+    if spec.rule is Rule.MAXIMUM_REGRESSION_PERCENT:
+        found = distinct(paired_ratio(ratio, "above").log_e, worse, seen["better"], seen["both"])
+    else:
+        parity = distinct(lambda w, b: paired(0.0, "above").log_e(w, b, 0), worse, seen["better"])
+        absolute = np.where(worse > 0, distinct(bernoulli(limit, "above").log_e, bad, seen["total"]), 0.0)
+        found = np.minimum(parity, absolute)
+    return _floored(found, worse, spec)
+
+
+def _with_all(log_all: F64, segments: F64 | None) -> F64:
+    if segments is None:
+        return log_all + ALL_LOG_WEIGHT
+    count = segments.shape[-1]
+    weight = FAMILY_LOG_WEIGHTS[0] - math.log(1 << max(count - 1, 0).bit_length())
+    top = segments.max(axis=-1)
+    inside = np.log(np.exp(segments - top[..., None]).sum(axis=-1)) + top + weight
+    mixed: F64 = np.logaddexp(log_all + ALL_LOG_WEIGHT, inside)
+    return mixed
+
+
+def _environment(
+    spec: GateSpec, windows: Windows, seen: dict[str, I64], segments: F64 | None, onset: I64
+) -> Mask:
+    """Whether only absolute tests speak while the baseline is above the limit itself since the same onset."""
+    live = np.zeros(seen["worse"].shape)
+    if spec.measure == "error_rate":
+        live = _share(windows, 1.0, spec)
+    told = _with_all(live, segments) >= TARGET
+
+    def unlike(worse: I64, better: I64) -> F64:
+        return distinct(lambda w, b: paired(0.0, "above").log_e(w, b, 0), worse, better)
+
+    parity, _ = _over_starts(unlike, seen["worse"], seen["better"])
+    bad, total = (
+        counts - np.where(onset > 0, np.take_along_axis(counts, np.maximum(onset - 1, 0), axis=1), 0)
+        for counts in (seen["better"] + seen["both"], seen["total"])
+    )
+    found: Mask = (bad > bad_limit(spec) * total) & ~told & ~(parity >= TARGET)
+    return found
+
+
+def _outstanding(segments: F64 | None, cells: Windows | None) -> Mask | bool:
+    """Whether e-BH rejects a segment, or a large one (5 % of the requests) stands out alone."""
+    if segments is None or cells is None:
+        return False
+    count = segments.shape[-1]
+    bar = math.log(count * 20.0) - np.log(np.arange(1, count + 1))
+    rejected = (-np.sort(-segments, axis=-1) >= bar).any(axis=-1)
+    total = np.cumsum(cells.total, axis=1)
+    large = total >= 0.05 * total.sum(axis=-1, keepdims=True)
+    found: Mask = rejected | (large & (segments >= TARGET)).any(axis=-1)
+    return found

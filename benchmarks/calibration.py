@@ -1,0 +1,126 @@
+"""Calibration: how often each gate errs when it is looked at all the time, and how soon it sees a failure.
+
+    python benchmarks/calibration.py [--runs N] [--quick] [--only TEXT] [--json FILE]
+
+Law: seeded, so a run is repeated exactly; every row's seed comes from its own name, so adding a row changes
+no other. Beside each row stand a fixed-threshold window rule, a per-minute z-test and a Mann-Whitney judge
+on the very same streams (``calibrating.peers``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from calibrating.cases import Case, cases
+from calibrating.outcome import Outcome, joined, rates
+
+SEED: Final = 20261124
+RUNS: Final = 2_000
+QUICK_RUNS: Final = 40
+PEERS: Final = ("window_threshold", "z_test", "mann_whitney")
+RATES: Final = ("false_rollback", "false_promote", "delay_pairs_p50", "delay_pairs_p90")
+
+Row = dict[str, Any]
+
+
+def calibrate(case: Case, runs: int, seed: int = SEED) -> Row:
+    """Simulate one row."""
+    random = np.random.default_rng([seed, zlib.crc32(f"{case.gate}/{case.case}".encode())])
+    ours: list[Outcome] = []
+    theirs: dict[str, list[Outcome]] = {}
+    for start in range(0, runs, case.chunk):
+        found, by_peer = case.simulate(min(case.chunk, runs - start), random)
+        ours.append(found)
+        for name, peer in by_peer.items():
+            theirs.setdefault(name, []).append(peer)
+    truth = {"within": case.within, "beyond": case.beyond}
+    nothing = dict.fromkeys(RATES)
+    row: Row = {"gate": case.gate, "case": case.case, "runs": runs, **rates(joined(ours), **truth)}
+    row["peers"] = {name: rates(joined(theirs[name]), **truth) if name in theirs else nothing for name in PEERS}
+    if case.known_weakness:
+        row["known_weakness"] = True
+    if case.note:
+        row["note"] = case.note
+    return row
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run, print the table, write the file."""
+    options = _options(arguments)
+    runs = options.runs or (QUICK_RUNS if options.quick else RUNS)
+    began = time.perf_counter()
+    rows = []
+    print(_heading())
+    for case in cases():
+        if options.only and options.only not in f"{case.gate}: {case.case}":
+            continue
+        lap = time.perf_counter()
+        rows.append(calibrate(case, runs, options.seed))
+        print(_line(rows[-1]), f"{time.perf_counter() - lap:6.1f} s" if options.times else "", flush=True)
+    print(f"\n{len(rows)} rows of {runs:,} rollouts in {time.perf_counter() - began:.0f} s")
+    if options.json:
+        result = {
+            "rows": rows,
+            "command": " ".join(["python benchmarks/calibration.py", *(arguments or sys.argv[1:])]),
+            "seed": options.seed,
+            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+            "versions": {"python": platform.python_version(), "numpy": np.__version__},
+        }
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="False alarms and delays of every gate, by simulation.")
+    parser.add_argument("--runs", type=int, help=f"rollouts per row (default {RUNS:,})")
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK_RUNS} rollouts per row")
+    parser.add_argument("--only", metavar="TEXT", help="rows whose name contains this")
+    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--times", action="store_true", help="show how long each row took")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there")
+    return parser.parse_args(arguments)
+
+
+def _heading() -> str:
+    columns = f"{'false':>9}{'false':>9}{'pairs to rollback':>19}"
+    second = f"{'rollback':>9}{'promote':>9}{'p50':>9}{'p90':>10}"
+    peers = "".join(f"{name:>20}" for name in PEERS)
+    return f"{'':<76}{columns}\n{'gate: case':<76}{second}{peers}\n{'-' * 173}"
+
+
+def _line(row: Row) -> str:
+    name = f"{row['gate']}: {row['case']}{' (!)' if row.get('known_weakness') else ''}"
+    peers = "".join(f"{_peer(row['peers'][p]):>20}" for p in PEERS)
+    return (
+        f"{name[:75]:<76}{_percent(row['false_rollback']):>9}{_percent(row['false_promote']):>9}"
+        f"{_count(row['delay_pairs_p50']):>9}{_count(row['delay_pairs_p90']):>10}{peers}"
+    )
+
+
+def _peer(found: dict[str, Any]) -> str:
+    """False rollback, false promotion, median delay."""
+    parts = (_percent(found["false_rollback"]), _percent(found["false_promote"]), _count(found["delay_pairs_p50"]))
+    return " ".join(f"{part:>6}" for part in parts)
+
+
+def _percent(rate: float | None) -> str:
+    return "-" if rate is None else f"{100.0 * rate:.1f}%"
+
+
+def _count(pairs: int | None) -> str:
+    return "-" if pairs is None else f"{pairs:,}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

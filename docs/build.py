@@ -1,0 +1,142 @@
+"""Refresh the generated blocks of the pages: README.md and docs/**/*.md. Run it: make docs
+
+Law: what stands in a table of the code is written by hand nowhere. A block lies between ``<!-- block: NAME -->``
+and ``<!-- end -->``; everything outside belongs to people. ``tests/docs/test_pages.py`` fails on a stale block.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from paritygate.cli.demo.scenarios import SCENARIOS, Scenario
+from paritygate.cli.main import VERBS, load
+from paritygate.gates import measures
+from paritygate.schemas import metrics, topics
+
+ROOT = Path(__file__).resolve().parents[1]
+_BLOCK = re.compile(r"(<!-- block: (?P<name>[^>]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
+_KINDS = {str: "text", int: "whole number", float: "number", Path: "path"}
+
+
+def pages() -> list[Path]:
+    """Every page, README first."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def refreshed(text: str) -> str:
+    """The text of a page with all its blocks made anew.
+
+    :raises KeyError: a block has a name that nobody makes.
+    """
+    return _BLOCK.sub(lambda found: f"{found[1]}\n{_make(found['name']).strip()}\n\n{found[3]}", text)
+
+
+def _make(name: str) -> str:
+    kind, _, path = name.partition(" ")
+    return _file(ROOT / path) if kind == "file" else BLOCKS[name]()
+
+
+def _file(path: Path) -> str:
+    language = {".py": "python", ".yaml": "yaml"}[path.suffix]
+    return f"```{language}\n{path.read_text()}```\n"
+
+
+def scenarios() -> str:
+    """The demo's scenarios and the end that each must have."""
+    rows = ["| scenario | what happens | must end |", "|---|---|---|"]
+    rows += (f"| `{s.name}` | {s.about} | {_end_of(s)} |" for s in SCENARIOS.values())
+    return "\n".join(rows) + "\n"
+
+
+def _end_of(scenario: Scenario) -> str:
+    if scenario.final_action == "promote":
+        return f"at {scenario.final_stage} %"
+    users = "exposed requests counted" if scenario.exposed else "no user exposed"
+    words = [*scenario.reason_has, *([scenario.worst_segment] if scenario.worst_segment else [])]
+    named = f", {' and '.join(f'`{w}`' for w in words)} named" if words else ""
+    return f"rolled back from {scenario.final_stage}, {users}{named}"
+
+
+def command_line() -> str:
+    """Every verb with its arguments and options."""
+    lines = ["| verb | what it does |", "|---|---|"]
+    lines += (f"| [`{name}`](#paritygate-{name}) | {verb.about} |" for name, verb in VERBS.items())
+    for name in VERBS:
+        command = load(name)
+        lines += ["", f"## paritygate {name}", ""]
+        if not hasattr(command, "commands"):
+            lines += _verb(f"paritygate {name}", command)
+            continue
+        lines += [command.help, ""]
+        for i, (sub_name, sub_command) in enumerate(command.commands.items()):
+            lines += [""] if i else []
+            lines += [f"### paritygate {name} {sub_name}", "", *_verb(f"paritygate {name} {sub_name}", sub_command)]
+    return "\n".join(lines) + "\n"
+
+
+def _verb(words: str, command: Any) -> Iterator[str]:
+    arguments = [p for p in command.params if p.param_type_name == "argument"]
+    options = [p for p in command.params if p.param_type_name == "option"]
+    shown = " ".join([words, *(a.metavar for a in arguments), *(["[OPTIONS]"] if options else [])])
+    yield from (f"`{shown}`", "", " ".join((command.help or "").split()))
+    if command.params:
+        yield from ("", "| argument or option | value | default | meaning |", "|---|---|---|---|")
+    for p in (*arguments, *options):
+        name = p.metavar if p in arguments else ", ".join(sorted((*p.opts, *p.secondary_opts), reverse=True))
+        yield f"| `{name}` | {_value(p)} | {_default(p)} | {_meaning(p)} |"
+
+
+def _value(parameter: Any) -> str:
+    if getattr(parameter, "is_bool_flag", False):
+        return ""
+    annotation = parameter.type_descriptor.annotation
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return " or ".join(f"`{member.value}`" for member in annotation)
+    low, high = parameter.min, parameter.max
+    bounds = "" if low is None else f", {low:g} or more" if high is None else f", {low:g} to {high:g}"
+    return _KINDS[annotation] + bounds
+
+
+def _default(parameter: Any) -> str:
+    if parameter.required:
+        return "required"
+    match parameter.default:
+        case None | False | "":
+            return ""
+        case True:
+            return "on"
+        case float(number):
+            return f"`{number:g}`"
+        case other:
+            return f"`{other}`"
+
+
+def _meaning(parameter: Any) -> str:
+    text = parameter.help or ""
+    return f"{text} Also `{parameter.envvar}`." if parameter.envvar else text
+
+
+BLOCKS: Mapping[str, Callable[[], str]] = {
+    "topics": topics.markdown_table,
+    "measures": measures.markdown_tables,
+    "metrics": metrics.markdown_table,
+    "scenarios": scenarios,
+    "command line": command_line,
+}
+
+
+def main() -> None:
+    """Write the pages whose blocks have changed."""
+    for page in pages():
+        old = page.read_text()
+        if (new := refreshed(old)) != old:
+            page.write_text(new)
+            print(f"docs: refreshed {page.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()

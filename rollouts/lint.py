@@ -1,0 +1,188 @@
+"""Lint: what is wrong with a plan that can be read: contradictions, and what can never be decided.
+
+Law: a refusal names something that cannot work as written; everything that only may be unwise is a warning.
+Each finding stands at a place in the file. Without a rate of requests nothing is said about time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+from paritygate.gates.measures import QUANTILES, Kind, Rule
+from paritygate.gates.power import needed
+from paritygate.gates.spec import GateSpec
+from paritygate.gates.truth import Truth
+from paritygate.rollouts.forecast import Decidable, forecast
+from paritygate.rollouts.plan import GATES_KEY, RolloutPlan
+from paritygate.rollouts.yaml_source import Path, YamlSource, dotted
+
+#: A stage should not show the candidate to more than so many times the users of the one before.
+LARGEST_JUMP: Final = 5.0
+#: Nor the first one to more than so much of the traffic, in percent.
+LARGEST_FIRST_PERCENT: Final = 5
+#: Beyond this chance of error a verdict is no proof.
+LARGEST_ALPHA: Final = 0.1
+#: More scored pairs than this are rarely to be had.
+MANY_SCORED: Final = 3000.0
+#: Fewer bad events than this let chance alone roll a candidate back early.
+FEW_EVENTS: Final = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One problem. ``path``: keys from the root of the plan. ``refused``: the plan cannot work as it is."""
+
+    path: Path
+    what: str
+    refused: bool
+
+    def line(self, source: YamlSource) -> str:
+        """``file:line:column path: what``; warnings say so."""
+        line, column = source.place_of_value(self.path)
+        place = f"{source.file}:{line}:{column}" if line else source.file
+        return f"{place} {dotted(self.path)}: {'' if self.refused else 'warning: '}{self.what}"
+
+
+def lint(
+    plan: RolloutPlan, source: YamlSource, requests_per_second: float | None = None, truth: Truth | None = None
+) -> tuple[Finding, ...]:
+    """Everything found, refusals first, each kind in the order of the file.
+
+    ``source``: the text the plan was read from. ``requests_per_second``: None leaves out what depends on it.
+    """
+    assumed = truth or Truth()
+    found = [*_gates(plan, source, assumed), *_stages(plan), *_whole(plan)]
+    found += _never(plan, assumed) if requests_per_second is None else _time(plan, requests_per_second, assumed)
+    return tuple(sorted(found, key=lambda f: (not f.refused, source.place_of_value(f.path))))
+
+
+def _refuse(path: Path, what: str) -> Finding:
+    return Finding(path=path, what=what, refused=True)
+
+
+def _warn(path: Path, what: str) -> Finding:
+    return Finding(path=path, what=what, refused=False)
+
+
+def _gates(plan: RolloutPlan, source: YamlSource, truth: Truth) -> Iterator[Finding]:
+    for gate in plan.gates:
+        path: Path = (GATES_KEY, gate.name)
+        if gate.segment_maximum is not None and gate.segment_maximum < gate.limit:
+            what = f"is below maximum ({gate.limit:g}): when every segment keeps it, all together do, unasked"
+            yield _refuse((*path, "segment_maximum"), what)
+        if gate.kind is Kind.EVENTS and gate.max_rate_to_exclude_per_hour is None:
+            what = "without max_rate_to_exclude_per_hour a minute without events counts as proof; write e.g. 1"
+            yield _warn(path, what)
+        if gate.kind is Kind.RATE:
+            yield from _rate_floors(gate, path, source, truth, plan.alpha_promote)
+        if gate.kind is Kind.OUTCOME:
+            need = needed(gate, truth, plan.alpha_promote)
+            if need.p90 is not None and need.p90 > MANY_SCORED:
+                what = f"this margin takes about {need.p90:,.0f} scored pairs in every stage"
+                yield _warn((*path, gate.rule.value), f"{what}; widen it or score a large paired sample")
+        for alpha in ("alpha_rollback", "alpha_promote"):
+            if (getattr(gate, alpha) or 0.0) > LARGEST_ALPHA:
+                yield _warn((*path, alpha), f"is a chance of error above {LARGEST_ALPHA:g}: hardly a proof")
+    yield from _ordered(plan)
+
+
+def _rate_floors(
+    gate: GateSpec, path: Path, source: YamlSource, truth: Truth, alpha_promote: float
+) -> Iterator[Finding]:
+    floor = (*path, "minimum_samples")
+    clean = needed(gate, _without_failures(truth), alpha_promote).p50
+    # Only a floor that was written down is spoken of: the default is no promise.
+    if floor in source.values and clean is not None and gate.minimum_samples < clean:
+        what = f"binds nothing: without a single failure the proof takes {clean:,.0f} observations"
+        yield _warn(floor, what)
+    if gate.minimum_bad_events < FEW_EVENTS:
+        what = "a single bad event may roll back; write 2 or more unless one is one too many"
+        yield _warn((*path, "minimum_bad_events"), what)
+
+
+def _without_failures(truth: Truth) -> Truth:
+    clean = truth
+    for name in ("error_rate", "invalid_rate", "label_change_rate", "output_change_rate"):
+        clean = clean.with_assumption(name, 0.0)
+    return clean
+
+
+def _ordered(plan: RolloutPlan) -> Iterator[Finding]:
+    """Limits in ms of two quantiles: the higher quantile cannot have the lower limit and mean anything."""
+    limits = [g for g in plan.gates if g.kind is Kind.LATENCY and g.rule is Rule.MAXIMUM]
+    limits.sort(key=lambda g: QUANTILES[g.measure])
+    for lower, higher in pairwise(limits):
+        if lower.measure != higher.measure and lower.limit > higher.limit:
+            what = f"is above the limit of {higher.name} ({higher.limit:g}): it can never be the one that fails"
+            yield _refuse((GATES_KEY, lower.name, lower.rule.value), what)
+
+
+def _stages(plan: RolloutPlan) -> Iterator[Finding]:
+    settle_s = (plan.join.window_ms + plan.join.grace_ms) / 1000.0
+    last = len(plan.stages) - 1
+    for i, stage in enumerate(plan.stages):
+        path: Path = ("stages", i)
+        if i == last:
+            if stage.maximum_seconds is not None:
+                yield _warn((*path, "maximum_seconds"), "does nothing in the last stage: nothing stands above it")
+            break
+        if stage.maximum_seconds is not None and stage.maximum_seconds <= settle_s:
+            what = f"ends before the first window is counted ({settle_s:g} s: window_ms + grace_ms)"
+            yield _refuse((*path, "maximum_seconds"), what)
+        if stage.minimum_seconds < settle_s:
+            what = f"is shorter than window_ms + grace_ms ({settle_s:g} s), so this floor binds nothing"
+            yield _warn((*path, "minimum_seconds"), what)
+    live = [(i, s) for i, s in enumerate(plan.stages) if s.weight]
+    if live[0][1].weight > LARGEST_FIRST_PERCENT:
+        what = f"the first users are {live[0][1].weight} % of all; begin with {LARGEST_FIRST_PERCENT} % or less"
+        yield _warn(("stages", live[0][0], "weight"), what)
+    for (_, below), (i, here) in pairwise(live):
+        if here.weight > LARGEST_JUMP * below.weight:
+            what = (
+                f"{here.weight / below.weight:g} times the stage before; at most {LARGEST_JUMP:g} times is careful"
+            )
+            yield _warn(("stages", i, "weight"), what)
+
+
+def _whole(plan: RolloutPlan) -> Iterator[Finding]:
+    settle_s = (plan.join.window_ms + plan.join.grace_ms) / 1000.0
+    if not plan.segments:
+        yield _warn(("segments",), "none declared: harm that an average hides will not be looked for")
+    for alpha in ("alpha_rollback", "alpha_promote"):
+        if getattr(plan, alpha) > LARGEST_ALPHA:
+            yield _warn((alpha,), f"is a chance of error above {LARGEST_ALPHA:g}: hardly a proof")
+    if plan.no_data_seconds <= settle_s:
+        what = f"is not longer than window_ms + grace_ms ({settle_s:g} s): every look would find no data"
+        yield _refuse(("no_data_seconds",), what)
+    if plan.candidate_silent_seconds <= settle_s:
+        what = f"is not longer than window_ms + grace_ms ({settle_s:g} s): a pause of the traffic may roll back"
+        yield _warn(("candidate_silent_seconds",), what)
+
+
+def _never(plan: RolloutPlan, truth: Truth) -> Iterator[Finding]:
+    """Limits that the assumed candidate does not keep; without traffic that is all there is to say."""
+    for gate in plan.gates:
+        if not needed(gate, truth, plan.alpha_promote).provable:
+            what = "is never proven for the healthy candidate assumed here (see 'paritygate plan power')"
+            yield _warn((GATES_KEY, gate.name, gate.rule.value), what)
+
+
+def _time(plan: RolloutPlan, requests_per_second: float, truth: Truth) -> Iterator[Finding]:
+    """Gates and floors against the time that a stage has."""
+    rules = {gate.name: gate.rule.value for gate in plan.gates}
+    never: set[str] = set()
+    for i, stage in enumerate(forecast(plan, requests_per_second, truth)):
+        if stage.floor_too_late:
+            what = f"does not come within maximum_seconds at {requests_per_second:g} requests/s"
+            yield _refuse(("stages", i, "minimum_pairs"), what)
+        for gate in stage.gates:
+            say = _refuse if gate.required else _warn
+            if gate.decidable is Decidable.TOO_LATE:
+                what = f"{gate.gate} is not decidable within it in stage {stage.stage.name}: {gate.advice}"
+                yield say(("stages", i, "maximum_seconds"), what)
+            elif gate.decidable is Decidable.NEVER and gate.gate not in never:
+                never.add(gate.gate)
+                yield say((GATES_KEY, gate.gate, rules[gate.gate]), f"can never be proven: {gate.advice}")
