@@ -1,6 +1,6 @@
 """Calibration: how often each gate errs when it is looked at all the time, and how soon it sees a failure.
 
-    python benchmarks/calibration.py [--runs N] [--quick] [--only TEXT] [--json FILE]
+    python benchmarks/calibration.py [--runs N] [--quick] [--only TEXT] [--jobs N] [--json FILE]
 
 Law: seeded, so a run is repeated exactly; every row's seed comes from its own name, so adding a row changes
 no other. Beside each row stand a fixed-threshold window rule, a per-minute z-test and a Mann-Whitney judge
@@ -17,6 +17,7 @@ import sys
 import time
 import zlib
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -59,15 +60,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     runs = options.runs or (QUICK_RUNS if options.quick else RUNS)
     began = time.perf_counter()
+    chosen = [case for case in cases() if options.only in f"{case.gate}: {case.case}"]
     rows = []
     print(_heading())
-    for case in cases():
-        if options.only and options.only not in f"{case.gate}: {case.case}":
-            continue
-        lap = time.perf_counter()
-        rows.append(calibrate(case, runs, options.seed))
-        print(_line(rows[-1]), f"{time.perf_counter() - lap:6.1f} s" if options.times else "", flush=True)
-    print(f"\n{len(rows)} rows of {runs:,} rollouts in {time.perf_counter() - began:.0f} s")
+    with ProcessPoolExecutor(options.jobs) as pool:
+        counts, seeds = [min(runs, case.most) for case in chosen], [options.seed] * len(chosen)
+        for row in pool.map(calibrate, chosen, counts, seeds):
+            rows.append(row)
+            print(_line(row), flush=True)
+    print(
+        f"\n{len(rows)} rows of up to {runs:,} rollouts in {time.perf_counter() - began:.0f} s; (!) known weakness"
+    )
     if options.json:
         result = {
             "rows": rows,
@@ -85,9 +88,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="False alarms and delays of every gate, by simulation.")
     parser.add_argument("--runs", type=int, help=f"rollouts per row (default {RUNS:,})")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_RUNS} rollouts per row")
-    parser.add_argument("--only", metavar="TEXT", help="rows whose name contains this")
+    parser.add_argument("--only", metavar="TEXT", default="", help="rows whose name contains this")
     parser.add_argument("--seed", type=int, default=SEED)
-    parser.add_argument("--times", action="store_true", help="show how long each row took")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes (default: one per core)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there")
     return parser.parse_args(arguments)
 
@@ -100,7 +103,7 @@ def _heading() -> str:
 
 
 def _line(row: Row) -> str:
-    name = f"{row['gate']}: {row['case']}{' (!)' if row.get('known_weakness') else ''}"
+    name = f"{'(!) ' if row.get('known_weakness') else ''}{row['gate']}: {row['case']}"
     peers = "".join(f"{_peer(row['peers'][p]):>20}" for p in PEERS)
     return (
         f"{name[:75]:<76}{_percent(row['false_rollback']):>9}{_percent(row['false_promote']):>9}"

@@ -7,6 +7,7 @@ come, or contradicts itself; 2: it cannot be read.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -124,9 +125,8 @@ def _show(rollout: str, rate: float, truth: Truth, stages: tuple[StageForecast, 
         for gate in stage.gates:
             table.add_row(name, *_cells(gate))
             name = ""
-        floors = f"at least {shown(stage.floor_ms)}" + (
-            f", at most {shown(stage.stage.maximum_ms)}" if stage.stage.maximum_ms else ""
-        )
+        floors = f"at least {shown(stage.stage.minimum_ms)} and {stage.stage.minimum_pairs:,} pairs"
+        floors += f", at most {shown(stage.stage.maximum_ms)}" if stage.stage.maximum_ms else ""
         verdict = "minimum_pairs does not come within maximum_seconds" if stage.floor_too_late else ""
         table.add_row("", f"= stage ({floors})", "", "", shown(stage.p50_ms), shown(stage.p90_ms), "", verdict)
     console().print(table)
@@ -134,7 +134,8 @@ def _show(rollout: str, rate: float, truth: Truth, stages: tuple[StageForecast, 
         for gate in stage.gates:
             if gate.advice:
                 print_line(f"stage {stage.stage.name}, {gate.gate}: {gate.advice}")
-    print_line(f"all stages: {shown(_sum(s.p50_ms for s in stages))} as a rule")
+    slow = shown(_sum(s.p90_ms for s in stages))
+    print_line(f"all stages: {shown(_sum(s.p50_ms for s in stages))}, or {slow} where every one is slow (p90)")
     told = ", ".join(f"{a.name}={a.value:g}" for a in assumptions(truth))
     print_line(f"assumed of a healthy candidate (change with --assume): {told}")
 
@@ -164,9 +165,10 @@ def _stage_name(stage: StageForecast) -> str:
     return stage.stage.name if not weight else f"{stage.stage.name} ({weight} %)"
 
 
-def _sum(times: Any) -> int | None:
-    known = list(times)
-    return None if any(t is None for t in known) else sum(known)
+def _sum(times: Iterable[int | None]) -> int | None:
+    listed = list(times)
+    known = [t for t in listed if t is not None]
+    return sum(known) if len(known) == len(listed) else None
 
 
 def _as_json(rollout: str, rate: float, truth: Truth, stages: tuple[StageForecast, ...]) -> dict[str, Any]:

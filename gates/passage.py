@@ -22,9 +22,9 @@ from paritygate.comparators.evidence.mixture import F64, uniform
 HALVINGS: Final = 50
 #: Bets whose drift is at least this part of the best one's share the mixture's price with it.
 NEAR: Final = 0.9
-#: Up to so many bad events, and so unlikely a rest, the law of the counts is worked out.
-MOST_EVENTS: Final = 120
-LEAST_REST: Final = 1e-4
+#: Up to so many bad events, and up to this chance of a proof, the law of the counts is worked out.
+MOST_EVENTS: Final = 600
+ENOUGH: Final = 0.95
 
 
 class Passage(Protocol):
@@ -68,12 +68,18 @@ class InverseGaussian:
 class Steps:
     """A proof can only come at certain counts. ``at`` rises; ``chance`` is that of a proof by then."""
 
-    at: tuple[float, ...]
+    at: tuple[int, ...]
     chance: tuple[float, ...]
 
     def quantile(self, p: float) -> float:
-        """The first count by which the chance is ``p``; the last one known where none is."""
-        return next((n for n, reached in zip(self.at, self.chance, strict=True) if reached >= p), self.at[-1])
+        """The first count by which the chance is ``p``.
+
+        :raises ValueError: ``p`` is beyond what was worked out.
+        """
+        for count, reached in zip(self.at, self.chance, strict=True):
+            if reached >= p:
+                return float(count)
+        raise ValueError(f"the law of the counts is known up to {self.chance[-1]:.2f}, not to {p:g}")
 
 
 def walk(
@@ -104,49 +110,49 @@ def exact_below(limit: float, rate: float, alpha: float) -> Steps | None:
     Poisson.
     """
     evidence, target = bernoulli(limit, "below"), math.log(1.0 / alpha)
-    at: list[float] = []
-    chance: list[float] = []
-    waiting = np.zeros(MOST_EVENTS + 2)  # chance of s events and no proof yet; the last place is "too many"
+    at, chance = [0], [0.0]
+    # Chance of so many events and no proof yet; room for as many again, that nothing is lost at the end.
+    waiting = np.zeros(2 * MOST_EVENTS)
     waiting[0] = 1.0
-    before = 0.0
     for events in range(MOST_EVENTS):
 
-        def proven(n: float, events: int = events) -> bool:
-            return float(evidence.log_e(events, n)) >= target  # type: ignore[arg-type]
+        def proven(count: int, events: int = events) -> bool:
+            return float(evidence.log_e(events, count)) >= target
 
-        here = _first(proven, max(before, float(events)))
-        waiting = _arrive(waiting, rate * (here - before))
+        count = _first(proven, at)
+        waiting = _arrive(waiting, rate * (count - at[-1]))
         waiting[: events + 1] = 0.0
-        at.append(here)
-        chance.append(1.0 - float(waiting.sum()))
-        before = here
-        if waiting[-1] > LEAST_REST:
+        at.append(count)
+        # Beyond the last place chances are dropped as if they were proofs, so it must be all but empty.
+        if waiting[-1] > 1e-9:
             return None
-        if waiting.sum() <= LEAST_REST:
-            return Steps(tuple(at), tuple(chance))
+        chance.append(1.0 - float(waiting.sum()))
+        if chance[-1] >= ENOUGH:
+            return Steps(tuple(at[1:]), tuple(chance[1:]))
     return None
 
 
-def _first(proven: Callable[[float], bool], low: float) -> float:
-    """The first whole number above ``low`` at which ``proven`` turns true."""
-    step = 16.0
+def _first(proven: Callable[[int], bool], at: list[int]) -> int:
+    """The first number above the last of ``at`` from which on ``proven`` is true; the last gap is the guess."""
+    low = at[-1]
+    step = max(at[-1] - at[-2], 1) if len(at) > 1 else 16
     while not proven(low + step):
-        low, step = low + step, 2.0 * step
+        low, step = low + step, 2 * step
     high = low + step
-    while high - low > 1.0:
-        middle = math.floor((low + high) / 2.0)
+    while high - low > 1:
+        middle = (low + high) // 2
         low, high = (low, middle) if proven(middle) else (middle, high)
     return high
 
 
 def _arrive(waiting: F64, mean: float) -> F64:
-    """The chances after Poisson many more events; what goes beyond the last place stays there."""
-    places = len(waiting) - 1
-    counts = np.arange(places)
-    logs = counts * math.log(mean) - mean - np.array([math.lgamma(k + 1.0) for k in counts]) if mean > 0.0 else None
-    chances = np.exp(logs) if logs is not None else (counts == 0).astype(np.float64)
-    moved = np.convolve(waiting[:-1], chances)[:places]
-    return np.append(moved, max(float(waiting.sum()) - float(moved.sum()), 0.0))
+    """The chances after Poisson many more events, ``mean`` of them on average."""
+    if mean <= 0.0:
+        return waiting.copy()
+    most = min(math.ceil(mean + 10.0 * math.sqrt(mean)) + 10, len(waiting))
+    chances = np.array([math.exp(k * math.log(mean) - mean - math.lgamma(k + 1.0)) for k in range(most)])
+    moved: F64 = np.convolve(waiting, chances)[: len(waiting)]
+    return moved
 
 
 def _log_tail(y: float) -> float:

@@ -26,7 +26,7 @@ from paritygate.comparators.evidence.share import share
 from paritygate.gates.findings import bad_limit
 from paritygate.gates.latency_power import absolute_latency, relative_latency
 from paritygate.gates.measures import Kind, Rule
-from paritygate.gates.passage import Passage, Steps, exact_below, walk
+from paritygate.gates.passage import MOST_EVENTS, Passage, exact_below, walk
 from paritygate.gates.spec import GateSpec
 from paritygate.gates.truth import Truth
 
@@ -177,8 +177,8 @@ def _below(limit: float, rate: float, alpha: float) -> Passage | None:
     passage = walk(gains, np.array([rate, 1.0 - rate]), alpha)
     if passage is None:
         return None
-    exact: Steps | None = exact_below(limit, rate, alpha)
-    return exact or passage
+    few = passage.quantile(0.5) * rate < MOST_EVENTS
+    return (exact_below(limit, rate, alpha) if few else None) or passage
 
 
 def _ratio(ratio: float, truth: Truth, alpha: float) -> Passage | None:

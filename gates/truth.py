@@ -36,6 +36,7 @@ class Truth:
     score_delta: float = _assumed(0.0, "mean score difference, candidate minus baseline", -0.99, 0.99)
     score_delta_sd: float = _assumed(0.22, "standard deviation of a pair's score difference", 0.001, 1.0)
     scored_ratio: float = _assumed(0.01, "share of pairs of which both answers are scored", 1e-9, 1.0)
+    scored_delay_seconds: float = _assumed(0.0, "seconds from an answer to its score", 0.0, 1e7)
     instances: float = _assumed(1.0, "instances of the candidate that run", 1e-3, 1e5)
     mirror_ratio: float = _assumed(1.0, "share of requests that reach both arms", 1e-6, 1.0)
 

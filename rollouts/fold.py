@@ -13,14 +13,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from itertools import islice, takewhile
 from types import MappingProxyType
 from typing import Final
 
 from paritygate.gates.assess import Evidence, assess_gates
-from paritygate.gates.completeness import BROKEN_RATIO, Joined, joined
 from paritygate.rollouts.estimate import with_estimates
-from paritygate.rollouts.judge import BROKEN_WINDOWS, Facts, Ruling, judge
+from paritygate.rollouts.facts import facts_of
+from paritygate.rollouts.judge import Ruling, judge
 from paritygate.rollouts.ledger import Ledger
 from paritygate.rollouts.plan import RolloutPlan
 from paritygate.rollouts.record import Position, record
@@ -235,38 +234,6 @@ class Fold:
         for rollout, state in self._states.items():
             if state.plan.service == service:
                 self._ledgers.pop(rollout, None)
-
-
-def facts_of(ledger: Ledger) -> Facts:
-    """What the evidence says beside the gates' measures."""
-    at_ms = ledger.at_ms or 0
-    first = at_ms if ledger.first_start_ms is None else ledger.first_start_ms
-    candidate = first if ledger.candidate_until_ms is None else ledger.candidate_until_ms
-    baseline = first if ledger.baseline_until_ms is None else ledger.baseline_until_ms
-    stage = joined(ledger.stage)
-    return Facts(
-        in_stage_ms=at_ms - (first if ledger.stage_from_ms is None else ledger.stage_from_ms),
-        stage_pairs=ledger.stage.count("pairs"),
-        candidate_answered=ledger.candidate_until_ms is not None,
-        candidate_silent_ms=max(0, baseline - candidate),
-        baseline_silent_ms=max(0, candidate - baseline),
-        no_data_ms=max(0, at_ms - max(candidate, baseline)),
-        stage_live=ledger.stage.count("live_candidate"),
-        lag_ms=ledger.lag_ms,
-        stage_known=stage.total,
-        stage_unjoined=stage.unjoined,
-        broken_windows=_broken_windows(ledger) if _broken(stage) else 0,
-    )
-
-
-def _broken(windows: Joined) -> bool:
-    return windows.total - windows.unjoined < BROKEN_RATIO * windows.total
-
-
-def _broken_windows(ledger: Ledger) -> int:
-    """How many of the newest windows have a hole, one after the other; those without a request say nothing."""
-    with_requests = (found for window in ledger.newest_windows() if (found := joined(window)).total)
-    return sum(1 for _ in islice(takewhile(_broken, with_requests), BROKEN_WINDOWS))
 
 
 def _obeyed(command: Command, state: RolloutState) -> Ruling:

@@ -13,7 +13,7 @@ from enum import StrEnum, unique
 from typing import Final
 
 from paritygate.gates.measures import Kind
-from paritygate.gates.power import Need, live_needed, needed, per_second, provable_limit
+from paritygate.gates.power import Need, Sample, live_needed, needed, per_second, provable_limit
 from paritygate.gates.reasons import duration
 from paritygate.gates.spec import GateSpec
 from paritygate.gates.truth import Truth
@@ -104,9 +104,11 @@ class _Case:
         """Observations per second."""
         return per_second(need.sample, self.truth, self.rate)
 
-    def ms(self, observations: float | None, speed: float) -> int | None:
-        """When so many observations at ``speed`` per second are counted."""
-        return None if observations is None else math.ceil(observations / speed * 1000.0 - 1e-6) + self.settle_ms
+    def ms(self, observations: float | None, speed: float, late_ms: int = 0) -> int | None:
+        """When so many observations at ``speed`` per second are counted, the last of them ``late_ms`` late."""
+        if observations is None:
+            return None
+        return math.ceil(observations / speed * 1000.0 - 1e-6) + self.settle_ms + late_ms
 
 
 def _stage(case: _Case) -> StageForecast:
@@ -127,7 +129,8 @@ def _stage(case: _Case) -> StageForecast:
 def _gate(case: _Case, spec: GateSpec) -> GateForecast:
     alpha, most_ms = case.plan.alpha_promote, case.stage.maximum_ms
     need = needed(spec, case.truth, alpha)
-    p50_ms, p90_ms = (case.ms(n, case.speed(need)) for n in (need.p50, need.p90))
+    late_ms = math.ceil(case.truth.scored_delay_seconds * 1000.0) if need.sample is Sample.SCORED_PAIRS else 0
+    p50_ms, p90_ms = (case.ms(n, case.speed(need), late_ms) for n in (need.p50, need.p90))
     live = live_needed(spec, case.truth, case.stage.weight, alpha)
     decidable = Decidable.DECIDABLE
     if p90_ms is None:
@@ -170,7 +173,7 @@ def _faster(spec: GateSpec, rate: float, truth: Truth, factor: float) -> str:
         return f"{instances:,} instances or max_rate_to_exclude_per_hour: {_two_digits(rate_per_hour):g}"
     if spec.kind is Kind.OUTCOME and truth.scored_ratio * factor <= 1.0:
         return f"a paired sample of {_two_digits(100.0 * truth.scored_ratio * factor):g} % scored"
-    return f"more traffic ({_rounded_up(rate * factor):,} requests/s)"
+    return f"more traffic ({_two_digits(rate * factor):.10g} requests/s)"
 
 
 def _latest(floor_ms: int, times: list[int | None]) -> int | None:
@@ -183,7 +186,7 @@ def _two_digits(value: float) -> float:
     if value <= 0.0:
         return 0.0
     unit = 10.0 ** (math.floor(math.log10(value)) - 1)
-    return math.ceil(value / unit - 1e-9) * unit
+    return round(math.ceil(value / unit - 1e-9) * unit, 12)
 
 
 def _rounded_up(value: float) -> int:

@@ -55,6 +55,7 @@ from paritygate.gates.completeness import BROKEN_RATIO
 from paritygate.gates.reasons import at_present_rate, percent
 from paritygate.gates.verdict import Verdict, VerdictKind
 from paritygate.rollouts.estimate import remaining_ms
+from paritygate.rollouts.facts import BROKEN_WINDOWS, Facts
 from paritygate.rollouts.ladder import Stage
 from paritygate.rollouts.plan import RolloutPlan
 from paritygate.rollouts.state import STILL_PAUSED, RolloutState, RolloutStatus
@@ -69,35 +70,6 @@ SILENT_MS: Final = 5_000
 LAG_MS: Final = 5_000
 #: Fewer requests of a stage do not tell a hole in the evidence from bad luck.
 LEAST_TO_MISS: Final = 200
-#: So many windows in a row must have the hole: one may be a broker's hiccup.
-BROKEN_WINDOWS: Final = 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """What judge() must know beside the verdicts. All times are event time in ms.
-
-    ``in_stage_ms``: time in the stage. ``stage_pairs``: paired requests of the stage.
-    ``candidate_answered``: it has answered at least once since the rollout began. ``candidate_silent_ms``:
-    how long the baseline has answered while the candidate did not, 0 when it does; ``baseline_silent_ms``:
-    the reverse. ``no_data_ms``: how long no arm has answered. ``stage_live``: requests of the stage whose users
-    got the candidate's answer. ``lag_ms``: how far the slowest partition is behind; None while one is unknown.
-    ``stage_known``: everything that the stage's users asked, joined or not; ``stage_unjoined``: what of it was
-    not joined though the baseline answered. ``broken_windows``: of how many of the newest windows, one after
-    the other, less than :data:`~paritygate.gates.completeness.BROKEN_RATIO` was joined.
-    """
-
-    in_stage_ms: int
-    stage_pairs: int
-    candidate_answered: bool
-    candidate_silent_ms: int = 0
-    baseline_silent_ms: int = 0
-    no_data_ms: int = 0
-    stage_live: int = 0
-    lag_ms: int | None = None
-    stage_known: int = 0
-    stage_unjoined: int = 0
-    broken_windows: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +119,8 @@ def _unwatched(plan: RolloutPlan, state: RolloutState, facts: Facts) -> Ruling |
     known, missing = facts.stage_known, facts.stage_unjoined
     hole = known >= LEAST_TO_MISS and known - missing < BROKEN_RATIO * known
     if hole and facts.broken_windows >= BROKEN_WINDOWS:
-        lost = f"{missing:,} of {_many(known, 'request')} of live stage {state.stage.name} are not joined"
-        reason = f"{lost}, nor enough of its newest windows: less than {percent(BROKEN_RATIO)} can be judged"
+        lost = f"{missing:,} of {_many(known, 'request')} of live stage {state.stage.name} are lost to the evidence"
+        reason = f"{lost}, in its newest windows too: less than {percent(BROKEN_RATIO)} can be judged"
         return Ruling(Action.ROLLBACK, plan.ladder.first, "incomplete", reason)
     return None
 
@@ -242,7 +214,8 @@ def _open(open_gates: Sequence[Verdict]) -> tuple[str, str]:
 
     def wait(verdict: Verdict) -> tuple[int, float]:
         telling = TELLING.index(verdict.reason_code) if verdict.reason_code in TELLING else len(TELLING)
-        needed = verdict.numbers.get("more_needed")
+        # Time compares what is counted differently; the count stands in where no time was worked out.
+        needed = verdict.numbers.get("more_needed_ms", verdict.numbers.get("more_needed"))
         # A gate that cannot say how much it needs (no review yet) waits longer than any that can.
         return telling, -math.inf if needed is None else -needed
 

@@ -118,8 +118,8 @@ class Spine:
         state = {tp.partition for tp in self.app.assignor.assigned_actives() if tp.topic == changelog}
         if mine != state:
             raise RuntimeError(f"partitions {sorted(mine)} and their state {sorted(state)} have different owners")
-        log.info("owning partitions %s at generation %d", sorted(mine), self.app.consumer_generation_id)
         await self._keeper.take(sorted(mine), self.app.consumer_generation_id)
+        log.info("owning partitions %s at generation %d", sorted(mine), self.app.consumer_generation_id)
         if any(tp.topic == self._commands.get_topic_name() for tp in assigned):
             self._decider.start()
         else:

@@ -78,12 +78,12 @@ def simulate(stream: Pairs, runs: int, random: np.random.Generator) -> tuple[Out
     """The gate's outcome and the peers'."""
     baseline_ms, candidate_ms = stream.draw(runs, random)
     base, candidate = bucket(baseline_ms), bucket(candidate_ms)
-    rollback = _first(quantile_ratio(P, LIMIT_PERCENT, "above"), "above", base, candidate, least=0)
-    promote = _first(quantile_ratio(P, LIMIT_PERCENT, "below"), "below", base, candidate, least=LEAST_PAIRS)
+    rollback = first_look(quantile_ratio(P, LIMIT_PERCENT, "above"), "above", base, candidate, least=0)
+    promote = first_look(quantile_ratio(P, LIMIT_PERCENT, "below"), "below", base, candidate, least=LEAST_PAIRS)
     return Outcome(rollback, promote), _peers(baseline_ms, candidate_ms)
 
 
-def _first(evidence: QuantileRatioEvidence, claim: Claim, base: I64, candidate: I64, *, least: int) -> I64:
+def first_look(evidence: QuantileRatioEvidence, claim: Claim, base: I64, candidate: I64, *, least: int) -> I64:
     """Pairs at the first look whose E reaches the bar, per run."""
     target = int(bucket(np.array([math.exp(LOG_P95)]))[0])
     bound = np.min([_at(evidence, claim, base, candidate, target + step) for step in (-8, 0, 8)], axis=0)

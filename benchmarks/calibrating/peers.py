@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from calibrating.outcome import NEVER, F64, I64, Mask, Outcome, first
+from calibrating.outcome import F64, I64, NEVER, Mask, Outcome, first
 
 #: Length of the stage after which a peer promotes.
 STAGE_MINUTES: Final = 10

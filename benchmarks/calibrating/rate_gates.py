@@ -27,8 +27,9 @@ from paritygate.gates.spec import GateSpec
 
 #: E >= 20, as rounded by `gates.evidence.reached`.
 TARGET: Final = round(math.log(20.0), 6)
-#: Windows between the starts of the mixture over onsets.
-PANES: Final = 10
+#: Most panes; where there would be more, their width doubles, as in `rollouts/ledger.py`.
+MOST_PANES: Final = 24
+LARGEST_TABLE: Final = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +45,26 @@ class Said:
 def distinct(log_e: Callable[..., F64], *counts: I64) -> F64:
     """``log_e`` of integer arrays, evaluated once for equal rows."""
     arrays = np.broadcast_arrays(*counts)
-    key = np.zeros(arrays[0].shape, np.int64)
-    for array in arrays:
-        key = key * (int(array.max()) + 1) + array
-    _, at, back = np.unique(key.ravel(), return_index=True, return_inverse=True)
-    found: F64 = log_e(*(a.ravel()[at] for a in arrays))[back].reshape(key.shape)
-    return found
+    key: I64 = np.zeros(arrays[0].shape, np.int64)
+    sizes = [int(array.max()) + 1 for array in arrays]
+    for array, size in zip(arrays, sizes, strict=True):
+        key = (key * size + array).astype(np.int64)
+    span = math.prod(sizes)
+    if span > max(LARGEST_TABLE, key.size):
+        found, back = np.unique(key, return_inverse=True)
+    else:  # A table of all keys saves the sort.
+        there = np.zeros(span, np.bool_)
+        there[key] = True
+        found = np.flatnonzero(there)
+        place = np.empty(span, np.int32)
+        place[found] = np.arange(len(found))
+        back = place[key].astype(np.int64)
+    columns: list[I64] = []
+    for size in reversed(sizes):
+        found, column = np.divmod(found, size)
+        columns.insert(0, column)
+    values: F64 = log_e(*columns)[back].reshape(key.shape)
+    return values
 
 
 def assess(spec: GateSpec, windows: Windows, cells: Windows | None = None) -> Said:
@@ -92,7 +107,8 @@ def assess(spec: GateSpec, windows: Windows, cells: Windows | None = None) -> Sa
     else:
         log_e_ok = distinct(bernoulli(limit, "below").log_e, bad, seen["total"])
     proven = (log_e_ok >= TARGET) & (seen["total"] >= spec.minimum_samples) & (live < math.log(20.0) / 2.0)
-    return Said(log_e_bad, log_e_ok, failed, proven & ~reached & ~_outstanding(segments, cells))
+    passed: Mask = proven & ~reached & ~_outstanding(segments, cells, bad.shape)
+    return Said(log_e_bad, log_e_ok, failed, passed)
 
 
 def _floored(log_e: F64, bad: I64, spec: GateSpec) -> F64:
@@ -108,14 +124,27 @@ def _over_starts(log_e: Callable[..., F64], *seen: I64) -> tuple[F64, I64]:
     whole = log_e(*seen)
     mixed: F64 = np.logaddexp(whole + WHOLE_LOG_WEIGHT, whole + STAGE_LOG_WEIGHT)
     loudest, onset = np.round(whole + WHOLE_LOG_WEIGHT, 6), np.zeros(whole.shape, np.int64)
-    weights = start_log_weights(max((looks - 1) // PANES, 1)) - math.log(2.0)
-    for start in range(PANES, looks, PANES):
-        later = log_e(*(s[:, start:] - s[:, start - 1 : start] for s in seen)) + weights[start // PANES - 1]
-        mixed[:, start:] = np.logaddexp(mixed[:, start:], later)
-        louder = np.round(later, 6) > loudest[:, start:]
-        loudest[:, start:] = np.where(louder, later, loudest[:, start:])
-        onset[:, start:] = np.where(louder, start, onset[:, start:])
+    weights = start_log_weights(MOST_PANES) - math.log(2.0)
+    width, begin = 1, 0
+    while begin < looks:
+        end = min(MOST_PANES * width, looks)
+        for start in range(width, end, width):
+            part = slice(max(start, begin), end)
+            later = log_e(*(s[:, part] - s[:, start - 1 : start] for s in seen)) + weights[start // width - 1]
+            mixed[:, part] = np.logaddexp(mixed[:, part], later)
+            louder = np.round(later, 6) > loudest[:, part]
+            loudest[:, part] = np.where(louder, np.round(later, 6), loudest[:, part])
+            onset[:, part] = np.where(louder, start, onset[:, part])
+        begin, width = end, 2 * width
     return mixed, onset
+
+
+def pane_width(look: int) -> int:
+    """Windows per pane at a look."""
+    width = 1
+    while look // width >= MOST_PANES:
+        width *= 2
+    return width
 
 
 def _share(windows: Windows, ratio: float, spec: GateSpec) -> F64:
@@ -137,9 +166,8 @@ def _segments(spec: GateSpec, cells: Windows, limit: float, ratio: float) -> F64
     seen = {name: np.cumsum(getattr(cells, name), axis=1) for name in ("total", "worse", "better", "both")}
     bad, worse = seen["worse"] + seen["both"], seen["worse"]
     if spec.measure in ("label_change_rate", "output_change_rate"):
-        return _floored(
-            distinct(bernoulli(spec.segment_limit, "above").log_e, bad, seen["total"]), bad, spec
-        ) * (bad > 0)
+        absolute = distinct(bernoulli(spec.segment_limit, "above").log_e, bad, seen["total"])
+        return _floored(np.where(bad > 0, absolute, 0.0), bad, spec)
     if spec.rule is Rule.MAXIMUM_REGRESSION_PERCENT:
         found = distinct(paired_ratio(ratio, "above").log_e, worse, seen["better"], seen["both"])
     else:
@@ -160,9 +188,7 @@ def _with_all(log_all: F64, segments: F64 | None) -> F64:
     return mixed
 
 
-def _environment(
-    spec: GateSpec, windows: Windows, seen: dict[str, I64], segments: F64 | None, onset: I64
-) -> Mask:
+def _environment(spec: GateSpec, windows: Windows, seen: dict[str, I64], segments: F64 | None, onset: I64) -> Mask:
     """Whether only absolute tests speak while the baseline is above the limit itself since the same onset."""
     live = np.zeros(seen["worse"].shape)
     if spec.measure == "error_rate":
@@ -181,10 +207,10 @@ def _environment(
     return found
 
 
-def _outstanding(segments: F64 | None, cells: Windows | None) -> Mask | bool:
+def _outstanding(segments: F64 | None, cells: Windows | None, shape: tuple[int, ...]) -> Mask:
     """Whether e-BH rejects a segment, or a large one (5 % of the requests) stands out alone."""
     if segments is None or cells is None:
-        return False
+        return np.zeros(shape, np.bool_)
     count = segments.shape[-1]
     bar = math.log(count * 20.0) - np.log(np.arange(1, count + 1))
     rejected = (-np.sort(-segments, axis=-1) >= bar).any(axis=-1)

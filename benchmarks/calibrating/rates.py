@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from calibrating import peers
-from calibrating.outcome import I64, Outcome, outcome
+from calibrating.outcome import I64, Mask, Outcome, outcome
 from calibrating.rate_gates import assess
 from calibrating.traffic import MINUTE, Traffic, Windows, windows
 from paritygate.gates.findings import bad_limit
@@ -68,9 +67,7 @@ def simulate_segments(
     pairs = (np.arange(stream.looks) + 1) * stream.window
     # A peer watches every gate and segment: its first alarm anywhere is its rollback.
     merged = {
-        name: Outcome(
-            np.min([f.rollback for f in found], axis=0), np.max([f.promote for f in found], axis=0)
-        )
+        name: Outcome(np.min([f.rollback for f in found], axis=0), np.max([f.promote for f in found], axis=0))
         for name, found in alarms.items()
     }
     return outcome(failed, passed & ~failed, pairs), merged
@@ -100,7 +97,7 @@ def _minutes(counts: I64, per_minute: int) -> I64:
     return found
 
 
-def _alarm(gate: GateSpec, bad: I64, baseline_bad: I64, total: I64) -> Sequence[object]:
+def _alarm(gate: GateSpec, bad: I64, baseline_bad: I64, total: I64) -> tuple[Mask, Mask]:
     """Alarms of the window rule and of the z-test per minute."""
     one_arm = gate.measure in ("label_change_rate", "output_change_rate")
     if gate.rule is Rule.MAXIMUM_REGRESSION_PERCENT:
@@ -116,7 +113,7 @@ def _alarm(gate: GateSpec, bad: I64, baseline_bad: I64, total: I64) -> Sequence[
 
 def _peers(gate: GateSpec, drawn: Windows, per_minute: int) -> dict[str, Outcome]:
     bad, base, total = (_minutes(c, per_minute) for c in (drawn.bad, drawn.baseline_bad, drawn.total))
-    threshold, z_test = (np.asarray(alarm) for alarm in _alarm(gate, bad, base, total))
+    threshold, z_test = _alarm(gate, bad, base, total)
     found = {
         "window_threshold": peers.alarms(threshold, MINUTE),
         "z_test": peers.alarms(z_test, MINUTE),
@@ -129,7 +126,7 @@ def _peers(gate: GateSpec, drawn: Windows, per_minute: int) -> dict[str, Outcome
 def _segment_peers(gate: GateSpec, cells: Windows, per_minute: int) -> dict[str, Outcome]:
     """The same per segment; the Mann-Whitney judge on all requests only (segments have too few)."""
     bad, base, total = (_minutes(c, per_minute) for c in (cells.bad, cells.baseline_bad, cells.total))
-    threshold, z_test = (np.asarray(alarm).any(axis=2) for alarm in _alarm(gate, bad, base, total))
+    threshold, z_test = (np.any(alarm, axis=2) for alarm in _alarm(gate, bad, base, total))
     found = {"window_threshold": peers.alarms(threshold, MINUTE), "z_test": peers.alarms(z_test, MINUTE)}
     if gate.measure not in ("label_change_rate", "output_change_rate"):
         everything = total.sum(axis=2)

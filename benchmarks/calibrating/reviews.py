@@ -41,13 +41,13 @@ class Reviews:
         """Scores of baseline and candidate, ``[runs, reviews]``."""
         shape = (runs, self.looks * WINDOW)
         if self.ruined:
-            return np.ones(shape), 1.0 - (random.random(shape) < -self.delta)
+            return np.ones(shape), np.where(random.random(shape) < -self.delta, 0.0, 1.0)
         base = random.integers(0, STEPS + 1, shape)
         redrawn = random.random(shape) < 0.3
         score = np.where(redrawn, random.integers(0, STEPS + 1, shape), base)
         # Four of five scores can lose a step, each of which is a quarter.
         lost = (random.random(shape) < -self.delta / (0.8 / STEPS)) & (score > 0)
-        return base / STEPS, (score - lost) / STEPS
+        return base / STEPS, np.asarray((score - lost) / STEPS, np.float64)
 
 
 def simulate(stream: Reviews, runs: int, random: np.random.Generator) -> tuple[Outcome, dict[str, Outcome]]:

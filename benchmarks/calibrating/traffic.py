@@ -6,7 +6,7 @@ mirrored, so both arms answer all of them; the candidate's answer goes to the us
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -40,10 +40,6 @@ class Traffic:
     weight: float = 0.0
     sticky: bool = False
     unlike: float = 0.0
-
-    def long(self, looks: int) -> Traffic:
-        """The same for more looks."""
-        return replace(self, looks=looks)
 
     @property
     def pairs(self) -> I64:
@@ -82,9 +78,7 @@ def windows(traffic: Traffic, runs: int, random: np.random.Generator) -> Windows
     """Draw ``runs`` rollouts."""
     shape = (runs, traffic.looks)
     factor = np.where(_minutes(traffic, random, shape, traffic.incidents), traffic.sickness, 1.0)
-    extra = [
-        traffic.burst_rate * _minutes(traffic, random, shape, traffic.bursts_an_hour / 60.0) for _ in range(2)
-    ]
+    extra = [traffic.burst_rate * _minutes(traffic, random, shape, traffic.bursts_an_hour / 60.0) for _ in range(2)]
     part, inside = _tenants(traffic, runs, random)
     live = random.binomial(traffic.window, np.broadcast_to(part[:, None], shape))
     # Overall rates stay as declared, whatever the live tenants' own rates are.

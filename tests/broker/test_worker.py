@@ -1,4 +1,4 @@
-"""The life of ``paritygate worker``: what it refuses, how it ends, what it survives, and what its decider writes."""
+"""The life of ``paritygate worker``: what it refuses, how it ends, what it survives, what its decider writes."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from urllib.request import urlopen
 
+import orjson
 import pytest
 from confluent_kafka import Producer
 from confluent_kafka.cimpl import NewTopic
@@ -22,13 +25,18 @@ from tests.support.traffic import Traffic, make_traffic, plan_for
 from tests.support.worker import WorkerProcess
 
 from paritygate.cli.broker import RunningBroker, start_broker
+from paritygate.cli.main import main
 from paritygate.producers.publisher import PredictionPublisher
 from paritygate.rollouts.plan import RolloutPlan
+from paritygate.rollouts.replay import chained, replay
+from paritygate.router.watcher import DecisionWatcher
 from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.codec import decode_report
 from paritygate.schemas.command import Command, CommandKind
-from paritygate.schemas.decision import GateDecision
+from paritygate.schemas.decision import Action, GateDecision
+from paritygate.schemas.errors import PoisonError
 from paritygate.schemas.metrics import METRICS
+from paritygate.schemas.prediction import PredictionEvent, Status
 from paritygate.schemas.report import WindowReport
 from paritygate.schemas.topics import (
     AUDIT,
@@ -402,12 +410,12 @@ class Supervised:
             self.worker.start()
 
 
-@pytest.fixture
-def own_broker(broker: RunningBroker, tmp_path: Path) -> Iterator[RunningBroker]:
-    """A broker of this test's own to break; the shared one serves the others."""
+@pytest.fixture(scope="module")
+def own_broker(broker: RunningBroker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBroker]:
+    """A broker of this module's own to break; the shared one serves the others."""
     if broker.kind != "apache":
         pytest.skip(f"a {broker.kind} broker is not ours to break")
-    with start_broker(tmp_path / "broker", prefer="apache") as own:
+    with start_broker(tmp_path_factory.mktemp("own") / "broker", prefer="apache") as own:
         yield own
 
 
@@ -452,8 +460,118 @@ def test_broker_that_dies_and_comes_back_costs_nothing(own_broker: RunningBroker
         assert worker.terminate(timeout_s=15) == 0
     finally:
         worker.kill()
-        print(worker.log(), supervised.ended)
 
     assert stats["delivered"] == len(traffic.predictions) + len(traffic.outcomes) + len(traffic.platform)
     assert 0 not in supervised.ended, "a worker that gives up says so by its exit code"
     assert_exact(found, traffic, plan)
+
+
+def test_worker_gives_up_on_a_broker_that_stays_away(own_broker: RunningBroker, tmp_path: Path) -> None:
+    """Without a broker a worker ends with 1 and the reason; told to stop, it ends with 0 and does not hang."""
+    kafka = KafkaBench(own_broker, "away")
+    settings = kafka.settings()
+    kafka.create_topics(settings)
+    impatient = WorkerProcess(settings, tmp_path, "impatient", app_id="a", stuck_after_s="3").start()
+    patient = WorkerProcess(settings, tmp_path, "patient", app_id="b").start()
+    try:
+        impatient.wait_owning()
+        patient.wait_owning()
+        own_broker.kill()
+        until(lambda: "cannot be read" in patient.log(), "the outage in the log")
+        assert patient.terminate(timeout_s=15) == 0
+        assert impatient.process is not None
+        assert impatient.process.wait(30) == 1
+    finally:
+        impatient.kill()
+        patient.kill()
+        own_broker.restart()
+
+    assert impatient.log().splitlines()[-1].endswith("no broker has answered a fetch for 3 s")
+    for log in (impatient.log(), patient.log()):
+        assert log.count("broker 1 cannot be read") == 1, "said once, not at each attempt"
+        assert "Traceback" not in log
+
+
+# -- the decider -------------------------------------------------------------------------------------------------
+
+
+def healthy(traffic: Traffic) -> Traffic:
+    """Only the requests that both arms answered well, each answer once."""
+    answers: dict[str, dict[str, PredictionEvent]] = {}
+    for event in traffic.predictions:
+        if event.status is Status.OK and '"confidence":7' not in event.output:
+            answers.setdefault(event.request_id, {})[event.arm.value] = event
+    pairs = [pair for pair in answers.values() if len(pair) == 2]
+    return Traffic([event for pair in pairs for event in pair.values()], [], [])
+
+
+def replayed(kafka: KafkaBench, settings: KafkaSettings) -> str:
+    """What an auditor finds: why the recorded decisions do not follow from the logs; empty where they do."""
+    audit = [GateDecision.from_bytes(r.value or b"") for r in kafka.read(settings.topic(AUDIT.name))]
+    commands: list[tuple[int, Command]] = []
+    for record in kafka.read(settings.topic(ROLLOUTS.name)):
+        with suppress(PoisonError):
+            commands.append((record.offset, Command.from_bytes(record.value or b"")))
+    windows = [(r.offset, decode_report(r.value)) for r in kafka.read(settings.topic(WINDOWS.name))]
+    return replay(audit, commands, windows).first_difference or ""
+
+
+def test_decider_that_is_killed_goes_on_with_the_same_chain(
+    kafka: KafkaBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Commands and windows, two kills in between: one chain without a fork, which follows from the logs, and a
+    router that applies it."""
+    settings = kafka.settings()
+    kafka.create_topics(settings)
+    monkeypatch.setenv("PARITYGATE_BOOTSTRAP", settings.bootstrap)
+    monkeypatch.setenv("PARITYGATE_TOPIC_PREFIX", settings.topic_prefix)
+    plan_file = tmp_path / "rollout.yaml"
+    plan_file.write_text(CLIMBING_YAML)
+
+    def say(*arguments: str) -> dict[str, Any]:
+        capsys.readouterr()
+        assert main([*arguments, "--json", "--actor", "ada"]) == 0
+        said: dict[str, Any] = orjson.loads(capsys.readouterr().out)
+        return said
+
+    def feed(seed: int) -> None:
+        made = make_traffic("climb", requests=600, start_ms=now_ms() + 500, span_ms=2_500, seed=seed)
+        renamed = [replace(e, request_id=f"{seed}-{e.request_id}") for e in healthy(made).predictions]
+        send(settings, Traffic(renamed, [], []).records())
+
+    worker = WorkerProcess(settings, tmp_path).start()
+    router = DecisionWatcher(settings, "climb", "router-a", tmp_path / "router")
+    try:
+        worker.wait_owning()
+        assert say("start", str(plan_file))["reason_code"] == "started"
+        feed(1)
+        until(lambda: router.weight == 50, "the first promotion at the router")
+        assert say("pause", "climb")["reason_code"] == "paused"
+        worker.kill()
+        worker.start()
+        feed(2)
+        until(lambda: worker.log().count("the decider starts with") == 2, "the second decider")
+        assert say("resume", "climb", "--reason", "looked at it")["reason_code"] == "resumed"
+        feed(3)
+        until(lambda: router.weight == 100, "the second promotion at the router")
+        worker.kill()
+        worker.start()
+        until(lambda: worker.log().count("the decider starts with") == 3, "the third decider")
+        rolled_back = say("rollback", "climb", "--reason", "enough")
+        assert (rolled_back["action"], rolled_back["weight"]) == ("rollback", 0)
+        until(lambda: router.weight == 0, "the rollback at the router")
+        assert worker.terminate(timeout_s=15) == 0
+    finally:
+        router.close()
+        worker.kill()
+
+    audit = decisions(kafka, settings, "climb")
+    bodies: dict[int, set[bytes]] = {}
+    for decision in audit:
+        bodies.setdefault(decision.sequence, set()).add(decision.to_bytes())
+    assert {len(found) for found in bodies.values()} == {1}, "a sequence with two contents is a fork"
+    chain = chained(audit)
+    assert [d.sequence for d in chain] == list(range(len(bodies)))
+    assert [d.weight for d in chain if d.action is Action.PROMOTE] == [50, 100]
+    assert replayed(kafka, settings) == ""
+    assert "what is recorded stands" not in worker.log(), "the restarted deciders found a difference"

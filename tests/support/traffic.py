@@ -25,7 +25,8 @@ stages:
   - {{name: shadow, weight: 0, minimum_seconds: 5, minimum_pairs: 1000000}}
   - {{name: "50", weight: 50}}
   - {{name: "100", weight: 100}}
-join: {{window_ms: 1000, grace_ms: 3000, lateness_ms: 1500, retain_ms: 2000, dedupe_ms: 30000, max_future_ms: 60000}}
+join:
+  {{window_ms: 1000, grace_ms: 3000, lateness_ms: 1500, retain_ms: 2000, dedupe_ms: 30000, max_future_ms: 60000}}
 promotion_gates:
   latency_p50_ms: {{maximum_regression_percent: 100}}
   error_rate: {{maximum: 0.2}}

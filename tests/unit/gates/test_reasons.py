@@ -64,3 +64,30 @@ def test_numbers_are_rounded_and_never_minus_zero() -> None:
     """The last bits of a sum do not reach a record."""
     assert reasons.number(0.1 + 0.2) == 0.3
     assert math.copysign(1.0, reasons.number(-1e-12) or 0.0) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("ms", "text"),
+    [
+        (0, "0 s"),
+        (1, "1 s"),
+        (59_000, "59 s"),
+        (59_001, "1 m"),
+        (200_000, "3 m 20 s"),
+        (3_599_001, "1 h"),
+        (11_520_000, "3 h 12 m"),
+        (11_520_001, "3 h 13 m"),
+        (86_399_000, "1 d"),
+        (190_000_000, "2 d 5 h"),
+        (86_400_000_000, "1,000 d"),
+    ],
+)
+def test_durations_have_two_units_and_are_rounded_up(ms: int, text: str) -> None:
+    """Nobody waits in vain for the last second."""
+    assert reasons.duration(ms) == text
+
+
+def test_an_unknown_rate_says_nothing() -> None:
+    """A time is named only where there is one."""
+    assert reasons.at_present_rate(None) == ""
+    assert reasons.at_present_rate(11_520_000) == ", about 3 h 12 m at the present rate"

@@ -117,32 +117,39 @@ def test_windows_without_a_live_error_are_no_batch() -> None:
 
 
 def test_a_new_stage_counts_from_its_start() -> None:
-    """Windows before it are in the whole alone, those that start at it or later in both."""
+    """Windows before it are in the whole alone, those that start at it or later in both, once they are common."""
     book = filled(windows(0, 4))
     book.enter_stage(ORIGIN_MS + 3 * WINDOW_MS)
 
     assert book.stage.count("pairs") == 120
     book.take(report(2, requests=70, revision=1))
     book.take(report(5, requests=7))
+    assert book.stage.count("pairs") == 120
+    book.take(report(5, 1, requests=0))
     assert book.stage.count("pairs") == 127
     assert book.whole.count("pairs") == 8 * 60 + 10 + 7
 
 
 def test_time_is_where_every_partition_has_come() -> None:
-    """The frontier is the slowest watermark and unknown until all have reported; at_ms is the fastest."""
+    """The frontier is the slowest watermark and unknown until all have reported; at_ms is the fastest.
+
+    Either one that passes the end of a window is a reason to look; a partition that stands still stops nothing.
+    """
     book = ledger()
 
-    assert book.take(report(4, 0)) == Taken(closed=False, harm=False)
-    assert (book.frontier_ms, book.at_ms) == (None, ORIGIN_MS + 5 * WINDOW_MS)
+    assert book.take(report(4, 0)) == Taken(closed=True, harm=False)
+    assert (book.frontier_ms, book.at_ms, book.lag_ms) == (None, ORIGIN_MS + 5 * WINDOW_MS, None)
     assert book.take(report(0, 1)) == Taken(closed=True, harm=False)
-    assert book.frontier_ms == ORIGIN_MS + WINDOW_MS
-    assert book.take(report(5, 0)) == Taken(closed=False, harm=False)
+    assert (book.frontier_ms, book.lag_ms) == (ORIGIN_MS + WINDOW_MS, 4 * WINDOW_MS)
+    assert book.take(report(5, 0)) == Taken(closed=True, harm=False)
+    assert book.take(report(4, 0, requests=70, revision=1)) == Taken(closed=False, harm=False)
     assert book.take(report(1, 1)) == Taken(closed=True, harm=False)
 
 
 def test_new_harm_is_seen_at_once() -> None:
     """Failures, invalid outputs and memory exhaustion of the candidate; what was known is no news."""
     book = ledger()
+    book.take(report(9))
 
     assert book.take(report(0, errors=2)) == Taken(closed=False, harm=True)
     assert book.take(report(0, errors=2, revision=1)) == Taken(closed=False, harm=False)
@@ -219,3 +226,48 @@ def test_sources_are_merged_per_topic_partition() -> None:
         ("predictions.primary.v1", 0, 0, 180),
         ("predictions.primary.v1", 1, 0, 180),
     ]
+
+
+@settings(derandomize=True, max_examples=60, deadline=None)
+@given(st.data())
+def test_the_stage_is_a_common_prefix_in_any_order(data: st.DataObject) -> None:
+    """It holds the newest reports of the windows up to where the slowest partition has come, whatever the order."""
+    made = data.draw(
+        st.lists(
+            st.tuples(st.integers(0, 20), st.integers(0, 3), st.integers(0, 9), st.integers(0, 3)), max_size=30
+        )
+    )
+    unique = {(w, p, v): report(w, p, requests=n, revision=v, partitions=4) for w, p, n, v in made}
+    from_ms = ORIGIN_MS + data.draw(st.integers(0, 8)) * WINDOW_MS
+    entered = data.draw(st.integers(0, len(unique)))
+    book, seen = ledger(), data.draw(st.permutations(list(unique.values())))
+    for i, r in enumerate(seen):
+        if i == entered:
+            book.enter_stage(from_ms)
+        book.take(r)
+        if data.draw(st.booleans()):
+            book.evidence(STAGE)
+    first_ms = book.stage_from_ms or 0
+
+    reached = [max((r.window_end_ms for r in seen if r.partition == p), default=0) for p in range(4)]
+    newest = {(r.window_start_ms, r.partition): r for r in sorted(seen, key=lambda r: r.revision)}
+    expected = Tally(("origin",))
+    for r in newest.values():
+        if r.window_start_ms >= first_ms and r.window_end_ms <= min(reached):
+            expected.add(Tally.from_report(r, BUCKET_COUNTS))
+    assert book.stage == expected
+    common = [w.count("pairs") for w in book.newest_windows()]
+    assert sum(common) == expected.count("pairs")
+
+
+def test_a_window_that_no_partition_may_complete_any_more_is_lost_to_the_stage() -> None:
+    """The stage cannot prove anything by what only the fast partitions told; it knows that something is missing."""
+    windows_seen = 8 * room.LAG_FACTOR + 50
+    book = filled(
+        [*windows(0, 3), *[report(w, 0) for w in range(3, windows_seen)], report(windows_seen, 1)], retain=8
+    )
+    kept = 8 * room.LAG_FACTOR
+
+    assert book.whole.count("pairs") == (windows_seen + 4) * 60
+    assert book.stage.count("pairs") == (6 + kept) * 60
+    assert book.stage.totals["lost"] == (windows_seen - 3 - kept) * 60

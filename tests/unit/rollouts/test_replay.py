@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 from tests.unit.rollouts.conftest import PARTITIONS, command, report, windows
@@ -10,7 +11,7 @@ from tests.unit.rollouts.conftest import PARTITIONS, command, report, windows
 from paritygate.rollouts.fold import Fold
 from paritygate.rollouts.replay import COMMANDED, Refold, chained, replay, schedule
 from paritygate.schemas.command import Command
-from paritygate.schemas.decision import Action, GateDecision
+from paritygate.schemas.decision import GateDecision
 from paritygate.schemas.report import WindowReport
 
 Record = Command | WindowReport
@@ -146,14 +147,18 @@ def test_a_forged_decision_is_named() -> None:
     """A changed field, a decision that nothing caused, and one that was taken out."""
     promote = next(i for i, d in enumerate(WHOLE) if d.action.value == "promote")
     changed = [*WHOLE[:promote], WHOLE[promote].model_copy(update={"exposed_requests": 77})]
-    invented = WHOLE[promote].model_copy(
-        update={"sequence": WHOLE[promote].sequence + 1, "previous": WHOLE[promote].digest(), "windows_next": 6,
-                "action": Action.HOLD, "reason_code": "floor_time"}
+    quiet = next(
+        i for i, (a, b) in enumerate(pairwise(WHOLE)) if a.windows_next + 1 < b.windows_next and i > promote
+    )
+    before = WHOLE[quiet]
+    invented = before.model_copy(
+        update={"sequence": before.sequence + 1, "previous": before.digest(), "reason_code": "floor_time",
+                "windows_next": before.windows_next + 1}
     )  # fmt: skip
     last = [d for d in WHOLE if d.rollout_id == WHOLE[-1].rollout_id][-1]
 
     for_changed = replay(changed, *logs(STORY))
-    for_invented = replay([*WHOLE[: promote + 1], invented], *logs(STORY))
+    for_invented = replay([*WHOLE[: quiet + 1], invented], *logs(STORY))
     for_missing = replay([d for d in WHOLE if d is not WHOLE[-2] or d is last], *logs(STORY))
 
     assert not for_changed.identical

@@ -1,0 +1,86 @@
+"""Completeness counts everything that was sent and is no pair."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import pytest
+
+from paritygate.comparators.tally import Tally
+from paritygate.gates.completeness import assess_completeness, joined
+from paritygate.gates.evidence import Evidence, Sums
+from paritygate.gates.verdict import Verdict, VerdictKind
+
+Build = Callable[..., Tally]
+
+
+@pytest.fixture
+def complete(tally_of: Build) -> Callable[..., Verdict]:
+    """complete(counts, totals): the verdict on a stage of exactly these."""
+
+    def judge(counts: Mapping[str, int], totals: Mapping[str, int] | None = None) -> Verdict:
+        stage = tally_of((), {(): counts}, totals)
+        return assess_completeness(Sums(Evidence(whole=stage, stage=stage, stage_name="5", weight=5)))
+
+    return judge
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("late", "200 too late"),
+        ("dropped.baseline", "200 dropped by the baseline's publisher"),
+        ("dropped.candidate", "200 dropped by the candidate's publisher"),
+        ("poison", "200 unreadable"),
+        ("lost", "200 lost"),
+        ("evicted", "200 crowded out of the join"),
+    ],
+)
+def test_events_that_never_met_count_against_it(complete: Callable[..., Verdict], name: str, words: str) -> None:
+    """120 of 120 pairs with 200 events too late are not all of the requests."""
+    found = complete({"requests": 120, "pairs": 120}, {name: 200})
+
+    assert (found.kind, found.reason_code) == (VerdictKind.INCONCLUSIVE, "incomplete")
+    assert found.reason == f"120 of 320 requests have both answers (38 %), 99 % must: {words}"
+    assert (found.numbers["total"], found.numbers[name.replace(".", "_")]) == (320, 200)
+
+
+def test_every_cause_is_named(complete: Callable[..., Verdict]) -> None:
+    """Requests first, then events."""
+    counts = {"requests": 91, "pairs": 90, "missing_candidate": 1, "missing_baseline": 2, "shed": 3}
+
+    assert complete(counts, {"late": 4}).reason == (
+        "90 of 100 requests have both answers (90 %), 99 % must: 1 without the candidate's answer,"
+        " 2 without the baseline's answer, 3 shed, 4 too late"
+    )
+
+
+def test_one_in_a_hundred_may_be_missing(complete: Callable[..., Verdict]) -> None:
+    """The bound itself is enough; what says nothing about the join is not counted."""
+    passed = complete({"requests": 990, "pairs": 990}, {"late": 10, "duplicate": 500, "conflict": 9})
+
+    assert (passed.kind, passed.reason_code) == (VerdictKind.PASS, "complete")
+    assert complete({"requests": 989, "pairs": 989}, {"late": 11}).kind is VerdictKind.INCONCLUSIVE
+
+
+def test_lost_events_alone_are_no_pass(complete: Callable[..., Verdict]) -> None:
+    """No pair at all: nothing is known, or everything is missing; neither proves."""
+    assert complete({}).reason_code == "no_data"
+    assert complete({}, {"late": 1}).reason_code == "incomplete"
+
+
+def test_requests_outside_of_the_named_segments_hold(complete: Callable[..., Verdict]) -> None:
+    """One in a hundred may lie under ``__other__``: more, and no segment can be trusted to be seen."""
+    counts = {"requests": 1000, "pairs": 1000}
+    few, many = (complete(counts, {"segment_overflow": n}) for n in (10, 11))
+
+    assert few.kind is VerdictKind.PASS
+    assert (many.kind, many.reason_code) == (VerdictKind.INCONCLUSIVE, "segment_overflow")
+    assert many.reason.startswith("11 of 1,000 requests lie in no named segment: declare coarser segments")
+
+
+def test_a_silent_baseline_is_not_among_the_unjoined(tally_of: Build) -> None:
+    """What only the baseline left unanswered is missing from the evidence, but ends no exposure."""
+    found = joined(tally_of((), {(): {"pairs": 5, "missing_baseline": 3, "missing_candidate": 2}}, {"lost": 1}))
+
+    assert (found.pairs, found.total, found.unjoined) == (5, 11, 3)
