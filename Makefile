@@ -16,7 +16,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; 
 	  "$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null && { echo "$$p"; break; }; \
 	done)
 
-.PHONY: help setup demo test check docs lock broker-up broker-down clean
+.PHONY: help setup demo test check calibrate docs lock broker-up broker-down clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ test: setup lint ## check, then every test, those on the real broker included; A
 
 check: setup lint ## style, types, floors, and what is in the wheel
 	@"$(BIN)/pytest" -q tests/test_packaging.py tests/test_floors.py tests/test_compose.py
+
+calibrate: setup ## simulate false alarms and delays of every gate into benchmarks/results; ARGS="--runs N --only TEXT"
+	@"$(BIN)/python" benchmarks/calibration.py --json benchmarks/results/calibration.json $(ARGS)
 
 docs: setup ## refresh the tables and snippets in README.md and docs/ from the code
 	@"$(BIN)/python" docs/build.py

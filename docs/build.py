@@ -19,7 +19,13 @@ from paritygate.schemas import metrics, topics
 
 ROOT = Path(__file__).resolve().parents[1]
 _BLOCK = re.compile(r"(<!-- block: (?P<name>[^>]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
-_KINDS = {str: "text", int: "whole number", float: "number", Path: "path"}
+_KINDS: Mapping[Any, str] = {
+    str: "text",
+    int: "whole number",
+    float: "number",
+    Path: "path",
+    list[str]: "text, may be repeated",
+}
 
 
 def pages() -> list[Path]:

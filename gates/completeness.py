@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from paritygate.comparators.tally import Tally
+from paritygate.comparators.tally import INDEX, Tally
 from paritygate.gates.evidence import Sums
 from paritygate.gates.reasons import many, number, percent
 from paritygate.gates.verdict import Verdict, VerdictKind
@@ -60,9 +60,10 @@ class Joined:
 
 def joined(tally: Tally) -> Joined:
     """What became of the requests of some windows."""
-    counts = {name: tally.count(name) for name in ("pairs", *_COUNTS)}
-    pairs = counts.pop("pairs")
-    return Joined(pairs, counts | {name: max(0, tally.totals.get(name, 0)) for name in _TOTALS})
+    overall = tally.overall()
+    counts = {name: int(overall[INDEX[name]]) for name in _COUNTS}
+    totals = {name: max(0, tally.totals.get(name, 0)) for name in _TOTALS}
+    return Joined(int(overall[INDEX["pairs"]]), counts | totals)
 
 
 def assess_completeness(sums: Sums) -> Verdict:

@@ -52,7 +52,7 @@ def facts_of(ledger: Ledger) -> Facts:
     stage = joined(ledger.stage)
     return Facts(
         in_stage_ms=at_ms - (first if ledger.stage_from_ms is None else ledger.stage_from_ms),
-        stage_pairs=ledger.stage.count("pairs"),
+        stage_pairs=stage.pairs,
         candidate_answered=ledger.candidate_until_ms is not None,
         candidate_silent_ms=max(0, baseline - candidate),
         baseline_silent_ms=max(0, candidate - baseline),
