@@ -49,7 +49,7 @@ test: setup lint ## check, then every test, those on the real broker included; A
 check: setup lint ## style, types, floors, and what is in the wheel
 	@"$(BIN)/pytest" -q tests/test_packaging.py tests/test_floors.py tests/test_compose.py
 
-calibrate: setup ## simulate false alarms and delays of every gate into benchmarks/results; ARGS="--runs N --only TEXT"
+calibrate: setup ## simulate false alarms and delays of every gate into benchmarks/results; ARGS="--runs N"
 	@"$(BIN)/python" benchmarks/calibration.py --json benchmarks/results/calibration.json $(ARGS)
 
 docs: setup ## refresh the tables and snippets in README.md and docs/ from the code

@@ -162,6 +162,11 @@ class RolloutJoin:
             self._bins["evicted"] += len(evicted)
             self._count(measure_alone(arm, evicted, self._checks))
 
+    def unread(self, total: str, count: int) -> None:
+        """Events that may have been of this rollout could not be read: they count against completeness."""
+        if self.watermark_ms is not None:
+            self.windows.late(self.watermark_ms).bump(total, count)
+
     # -- counting --------------------------------------------------------------------------------------------
 
     def _count(self, measured: Measured) -> None:

@@ -128,6 +128,7 @@ class PartitionJoin:
         if count:
             source.fetched = next_offset
             self._held.append((number, None, next_offset))
+            self._tell(number, "lost", count)
         self._settle_sources()
         return count
 
@@ -199,12 +200,13 @@ class PartitionJoin:
         Call it with rising offsets, before or after the ingest that steps over them; after a restore the same
         records may be named again and are not counted twice.
         """
-        source = self._source(topic)[1]
+        number, source = self._source(topic)
         fresh = [o for o in sorted(set(offsets)) if o >= source.poison_next]
         if fresh:
             source.poison_next = fresh[-1] + 1
             self._bins["poison"] += len(fresh)
             self._bins["gap"] -= len(fresh)
+            self._tell(number, "poison", len(fresh))
         return len(fresh)
 
     def caught_up(self, topic: str, at_end: bool) -> None:
@@ -371,6 +373,12 @@ class PartitionJoin:
                 return number, source
         known = ", ".join(source.topic for source in self._sources)
         raise ConfigError(f"{topic!r} is no source of this join: the sources are {known}")
+
+    def _tell(self, number: int, total: str, count: int) -> None:
+        """Count what could not be read in every rollout: whose request it was cannot be known any more."""
+        if number in PREDICTIONS:
+            for rollout in self._rollouts.values():
+                rollout.unread(total, count)
 
     def _step(self, source: Source, records: int, next_offset: int) -> None:
         if next_offset > source.applied:

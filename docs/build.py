@@ -6,6 +6,7 @@ and ``<!-- end -->``; everything outside belongs to people. ``tests/docs/test_pa
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
@@ -126,12 +127,46 @@ def _meaning(parameter: Any) -> str:
     return f"{text} Also `{parameter.envvar}`." if parameter.envvar else text
 
 
+def calibration() -> str:
+    """The result of the calibration: a table per gate."""
+    lines: list[str] = []
+    gate = ""
+    for row in json.loads((ROOT / "benchmarks" / "results" / "calibration.json").read_text())["rows"]:
+        if row["gate"] != gate:
+            gate = row["gate"]
+            lines += ["", f"### {gate}", ""]
+            lines += ["| case | runs | false rollback | false promotion | pairs to rollback p50, p90 "]
+            lines[-1] += "| window rule | z-test | Mann-Whitney |"
+            lines += [f"|{'---|' * 8}"]
+        case = f"(!) {row['case']}" if row.get("known_weakness") else row["case"]
+        sick = row["false_rollback"] is None
+        delays = ", ".join(_pairs(row[f"delay_pairs_{p}"]) for p in ("p50", "p90")) if sick else ""
+        cells = [case, f"{row['runs']:,}", _rate(row["false_rollback"]), _rate(row["false_promote"]), delays]
+        lines.append(f"| {' | '.join([*cells, *(_peer(found, sick) for found in row['peers'].values())])} |")
+    return "\n".join(lines) + "\n"
+
+
+def _rate(ratio: float | None) -> str:
+    return "" if ratio is None else f"{100.0 * ratio:.1f} %"
+
+
+def _pairs(count: int | None) -> str:
+    return "-" if count is None else f"{count:,}"
+
+
+def _peer(found: Mapping[str, Any], sick: bool) -> str:
+    """Rates of a peer, and its median delay where something is to be found; nothing where it cannot be used."""
+    rates = [_rate(found[name]) for name in ("false_rollback", "false_promote") if found[name] is not None]
+    return ", ".join([*rates, *([_pairs(found["delay_pairs_p50"])] if sick and rates else [])])
+
+
 BLOCKS: Mapping[str, Callable[[], str]] = {
     "topics": topics.markdown_table,
     "measures": measures.markdown_tables,
     "metrics": metrics.markdown_table,
     "scenarios": scenarios,
     "command line": command_line,
+    "calibration": calibration,
 }
 
 

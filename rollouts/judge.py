@@ -1,7 +1,8 @@
 """judge(): the one place that decides where a rollout goes next. Pure: the same arguments, the same ruling.
 
 Law: promotion needs proof of every required gate and every floor; a fail rolls back at once, without a floor,
-paused or not; whatever is unknown holds. Rules, the first that fits applies:
+paused or not; whatever is unknown holds, and a live exposure that stays unknown ends. Rules, the first that
+fits applies:
 
 ====  ====================================================  ========  ======================
 rule  when                                                  action    reason code

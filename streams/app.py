@@ -106,7 +106,6 @@ class Spine:
             self.app.agent(topic, name=f"own-{topic.get_topic_name()}")(_own)
         self.app.on_partitions_revoked.connect(self._on_revoked)
         self.app.on_before_shutdown.connect(self._on_shutdown)
-        self.app.timer(0.5)(self._watch_over)
 
     async def _on_recovered(self) -> None:
         if not self._reading:
@@ -137,14 +136,13 @@ class Spine:
         if self._reading:
             await self._registry.stop()
 
-    async def _watch_over(self) -> None:
-        """A dead or stuck task must end the process: a supervisor restarts it, and a restart is exact."""
+    def failure(self) -> BaseException | None:
+        """Why this process must end, if it must: a supervisor restarts it, and a restart is exact."""
         error = self._keeper.failed() or self._decider.failed()
         silent_s = (wall_clock_ms() - self._keeper.answered_at_ms) / 1000
         if error is None and self._keeper.partitions and silent_s > self._settings.stuck_after_s:
             error = BrokerUnavailableError(f"no broker has answered a fetch for {silent_s:.0f} s")
-        if error is not None:
-            await self.app.crash(error)
+        return error
 
 
 async def _own(stream: Any) -> None:

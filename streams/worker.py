@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import threading
 
 import faust
@@ -107,7 +108,7 @@ def run_worker(settings: WorkerSettings) -> int:
         ) from None
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    worker = Process(Spine(settings, metrics).app, loop)
+    worker = Process(Spine(settings, metrics), loop)
     try:
         worker.execute_from_commandline()
     except SystemExit as e:
@@ -122,18 +123,31 @@ def run_worker(settings: WorkerSettings) -> int:
 
 
 class Process(faust.Worker):
-    """Faust's worker as one process of ours: no terminal art, no logging of its own, and it ends when told to."""
+    """Faust's worker as one process of ours: no terminal art, no logging of its own, and it ends when it must."""
 
-    def __init__(self, app: faust.App, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(app, loop=loop, quiet=True, redirect_stdouts=False, override_logging=False)
+    def __init__(self, spine: Spine, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(spine.app, loop=loop, quiet=True, redirect_stdouts=False, override_logging=False)
         self.spinner = None  # it writes escape codes, also to files
         self.ended = threading.Event()
+        self._spine = spine
+        self._failure: BaseException | None = None
+        self._watch: asyncio.Task[None] | None = None
 
     @property
     def reason(self) -> BaseException | None:
-        """What it crashed of, if it did."""
-        reason: BaseException | None = self.app.crash_reason or self.crash_reason
-        return reason
+        """What it failed of, if it did."""
+        return self._failure or self.app.crash_reason or self.crash_reason
+
+    async def on_first_start(self) -> None:
+        """Watch from the beginning: Faust starts its timers only when all has gone well once."""
+        await super().on_first_start()
+        self._watch = asyncio.create_task(self._watch_over(), name="watch")
+
+    async def _watch_over(self) -> None:
+        while self._failure is None:
+            await asyncio.sleep(0.5)
+            self._failure = self._spine.failure()
+        os.kill(os.getpid(), signal.SIGTERM)
 
     async def stop(self) -> None:
         """Stop in order, for at most ``STOP_WITHIN_S``; after it the process ends as it is."""

@@ -174,6 +174,8 @@ def comparable(tally: Tally) -> Tally:
     that it contradicts still waits, so both are one here. Empty parts are dropped."""
     totals: dict[str, Any] = dict(tally.totals)
     totals["duplicate"] = totals.get("duplicate", 0) + totals.pop("conflict", 0)
+    for unread in ("poison", "lost"):  # no event of the batch: which request it was cannot be known
+        totals.pop(unread, None)
     clean = Tally(tally.dimensions)
     clean.add(Tally(tally.dimensions, tally.cells, tally.histograms, {k: v for k, v in totals.items() if v}))
     return clean

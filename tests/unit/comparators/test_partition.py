@@ -1085,3 +1085,18 @@ def test_topics_are_named_by_the_caller() -> None:
         join.position(PRIMARY_TOPIC)
     with pytest.raises(ConfigError, match="unknown sources"):
         PartitionJoin(0, 1, sources={"Primary": "x"})
+
+
+def test_what_nobody_could_read_counts_against_every_rollout() -> None:
+    """A dead letter or a lost offset may have been anybody's answer: each rollout's windows say so, once."""
+    bench = bench_of(*pairs([1], 10_000))
+    tick(bench, 14_000)
+    offset = bench.join.position(PRIMARY_TOPIC)
+    bench.join.dead_letter(PRIMARY_TOPIC, [offset])
+    bench.join.dead_letter(PRIMARY_TOPIC, [offset])
+    bench.join.lost(SHADOW_TOPIC, bench.join.position(SHADOW_TOPIC) + 3)
+    bench.join.dead_letter(OUTCOMES_TOPIC, [0])
+    bench.finish(60_000)
+
+    assert max(r.totals.get("poison", 0) for r in bench.reports) == 1
+    assert max(r.totals.get("lost", 0) for r in bench.reports) == 3
