@@ -56,6 +56,7 @@ class RolloutJoin:
         self.since = list(since)
         #: Requests up to this event time may have come in part before the rollout was declared: not counted.
         self.from_ms: int | None = None
+        self._unread: Counter[str] = Counter()
         self.retired = False
         self.pairing = Pairing(settings.dedupe_ms)
         self.windows = Windows(settings.window_ms, settings.retain_ms)
@@ -163,9 +164,11 @@ class RolloutJoin:
             self._count(measure_alone(arm, evicted, self._checks))
 
     def unread(self, total: str, count: int) -> None:
-        """Events that may have been of this rollout could not be read: they count against completeness."""
-        if self.watermark_ms is not None:
-            self.windows.late(self.watermark_ms).bump(total, count)
+        """Events that may have been of this rollout could not be read: they count against completeness.
+
+        They have no time of their own; the window in which they are counted is open when time next moves.
+        """
+        self._unread[total] += count
 
     # -- counting --------------------------------------------------------------------------------------------
 
@@ -252,6 +255,9 @@ class RolloutJoin:
                 self._count(measure_alone(arm, alone, self._checks))
         waiting = [ms for pending in self.pairing.pending if (ms := pending.oldest_ms()) is not None]
         self.windows.move(horizon, min([watermark, *waiting]))
+        for total, count in self._unread.items():
+            self.windows.late(watermark).bump(total, count)
+        self._unread.clear()
         self.pairing.seen.move(horizon)
 
     def reportable(self) -> Iterator[tuple[int, Window]]:
@@ -275,6 +281,7 @@ class RolloutJoin:
         """All but the waiting rows and the seen ids, which are read again from the sources."""
         return {
             "settings": self.settings.to_plain(), "since": self.since, "from_ms": self.from_ms,
+            "unread": dict(self._unread),
             "retired": self.retired,
             "watermark_ms": self.watermark_ms, "reported_through": self._reported_through,
             "scored_ms": self.scored.newest_ms,
@@ -289,6 +296,7 @@ class RolloutJoin:
         """Read :meth:`to_plain` back."""
         join = cls(JoinSettings.from_plain(plain["settings"]), plain["since"], bins)
         join.from_ms, join.retired = plain["from_ms"], plain["retired"]
+        join._unread.update(plain["unread"])
         join.scored = Scored(join.settings.dedupe_ms, plain["scored_ms"])
         join._reported_through = plain["reported_through"]
         join._vocabulary.load(plain["vocabulary"])

@@ -19,10 +19,8 @@ from paritygate.schemas.decision import GateDecision
 STRICT = {"error_rate": {"maximum": 0.001}}
 
 
-def said(kind: str = "inconclusive", **numbers: float | None) -> Verdict:
-    verdict = Verdict(
-        gate="error_rate", kind=VerdictKind(kind), reason="about 2,820 more", reason_code="x", numbers=numbers
-    )
+def said(*, kind: VerdictKind = VerdictKind.INCONCLUSIVE, numbers: dict[str, float | None]) -> Verdict:
+    verdict = Verdict(gate="error_rate", kind=kind, reason="about 2,820 more", reason_code="x", numbers=numbers)
     found = with_estimates(Assessment(verdicts=(verdict,), overall=verdict.kind), 60_000)
     return found.verdicts[0]
 
@@ -39,7 +37,7 @@ def climb(*records: Any) -> list[GateDecision]:
 
 def test_time_is_count_over_rate() -> None:
     """2,820 more where 1,000 came in 60 s take 169.2 s; in words rounded up."""
-    found = said(more_needed=2820, total=1000)
+    found = said(numbers={"more_needed": 2820, "total": 1000})
 
     assert found.numbers["more_needed_ms"] == 169_200
     assert found.numbers["more_needed"] == 2820
@@ -48,7 +46,7 @@ def test_time_is_count_over_rate() -> None:
 
 def test_running_hours_have_a_rate_too() -> None:
     """Two instances collect two hours an hour."""
-    found = said(more_hours_needed=3.0, stage_hours=2.0 / 60.0)
+    found = said(numbers={"more_hours_needed": 3.0, "stage_hours": 2.0 / 60.0})
 
     assert found.numbers["more_needed_ms"] == 90 * 60_000
     assert found.reason.endswith("about 1 h 30 m at the present rate")
@@ -57,7 +55,7 @@ def test_running_hours_have_a_rate_too() -> None:
 @pytest.mark.parametrize("seen", [{"total": 0}, {"total": None}, {}])
 def test_what_has_not_come_has_no_time(seen: dict[str, float | None]) -> None:
     """Without a rate the time is unknown, never zero, and no word is said of it."""
-    found = said(more_needed=5, **seen)
+    found = said(numbers={"more_needed": 5, **seen})
 
     assert found.numbers["more_needed_ms"] is None
     assert found.reason == "about 2,820 more"
@@ -65,8 +63,8 @@ def test_what_has_not_come_has_no_time(seen: dict[str, float | None]) -> None:
 
 def test_nothing_is_said_of_what_lacks_nothing() -> None:
     """Verdicts without a need, and those that have spoken, stay as they are."""
-    assert "more_needed_ms" not in said(total=1000).numbers
-    assert "more_needed_ms" not in said("pass", more_needed=3, total=1000).numbers
+    assert "more_needed_ms" not in said(numbers={"total": 1000}).numbers
+    assert "more_needed_ms" not in said(kind=VerdictKind.PASS, numbers={"more_needed": 3, "total": 1000}).numbers
     assert remaining_ms(5, 10, 0) is None
     assert remaining_ms(5, 10, -5) is None
 
