@@ -1097,6 +1097,7 @@ def test_what_nobody_could_read_counts_against_every_rollout() -> None:
     bench.join.lost(SHADOW_TOPIC, bench.join.position(SHADOW_TOPIC) + 3)
     bench.join.dead_letter(OUTCOMES_TOPIC, [0])
     bench.finish(60_000)
+    bench.finish(70_000)
 
     assert max(r.totals.get("poison", 0) for r in bench.reports) == 1
     assert max(r.totals.get("lost", 0) for r in bench.reports) == 3
