@@ -30,10 +30,12 @@ def worker(
     if missing is not None:
         raise ConfigError(f'the worker needs {missing}: pip install "paritygate[stream]"')
     kafka = kafka_settings(bootstrap)
+    from paritygate.schemas.confluent_ids import CONFLUENT_IDS, parse_confluent_ids  # noqa: PLC0415
     from paritygate.streams.settings import WorkerSettings  # noqa: PLC0415
     from paritygate.streams.worker import run_worker  # noqa: PLC0415
 
     environment = dict(os.environ)
     if metrics_port is not None:
         environment["PARITYGATE_WORKER_METRICS_PORT"] = str(metrics_port)
-    raise typer.Exit(run_worker(WorkerSettings.from_mapping(kafka, environment)))
+    confluent_ids = parse_confluent_ids(environment.get(CONFLUENT_IDS, ""))
+    raise typer.Exit(run_worker(WorkerSettings.from_mapping(kafka, environment), confluent_ids))

@@ -14,27 +14,28 @@ from paritygate.gates.reasons import at_present_rate
 from paritygate.gates.verdict import Verdict, VerdictKind
 
 
-def remaining_ms(more: float, seen: float, in_stage_ms: int) -> int | None:
-    """Event time in ms for ``more`` observations when ``seen`` came in ``in_stage_ms``; None without a rate."""
-    if seen <= 0 or in_stage_ms <= 0:
+def remaining_ms(more: float, seen: float, counted_ms: int) -> int | None:
+    """Event time in ms for ``more`` observations when ``seen`` came in ``counted_ms``; None without a rate."""
+    if seen <= 0 or counted_ms <= 0:
         return None
-    return max(round(more * in_stage_ms / seen), 0)
+    return max(round(more * counted_ms / seen), 0)
 
 
-def with_estimates(assessment: Assessment, in_stage_ms: int) -> Assessment:
+def with_estimates(assessment: Assessment, counted_ms: int) -> Assessment:
     """The same assessment, with ``more_needed_ms`` and its words in every verdict that says what it lacks.
 
+    ``counted_ms``: how much event time the counts of the stage cover; the newest windows are not in them yet.
     ``more_needed`` is measured against ``total`` (observations of that gate in the stage), and
     ``more_hours_needed`` against ``stage_hours`` (running time of the candidate in the stage).
     """
-    return replace(assessment, verdicts=tuple(_with_estimate(v, in_stage_ms) for v in assessment.verdicts))
+    return replace(assessment, verdicts=tuple(_with_estimate(v, counted_ms) for v in assessment.verdicts))
 
 
-def _with_estimate(verdict: Verdict, in_stage_ms: int) -> Verdict:
+def _with_estimate(verdict: Verdict, counted_ms: int) -> Verdict:
     lacking = _lacking(verdict.numbers)
     if lacking is None or verdict.kind is not VerdictKind.INCONCLUSIVE:
         return verdict
-    left_ms = remaining_ms(*lacking, in_stage_ms)
+    left_ms = remaining_ms(*lacking, counted_ms)
     return replace(
         verdict,
         reason=f"{verdict.reason}{at_present_rate(left_ms)}",

@@ -27,7 +27,8 @@ class Facts:
     got the candidate's answer. ``lag_ms``: how far the slowest partition is behind; None while one is unknown.
     ``stage_known``: everything that the stage's users asked, joined or not; ``stage_unjoined``: what of it was
     not joined though the baseline answered. ``broken_windows``: of how many of the newest windows, one after
-    the other, less than :data:`~paritygate.gates.completeness.BROKEN_RATIO` was joined.
+    the other, less than :data:`~paritygate.gates.completeness.BROKEN_RATIO` was joined. ``counted_ms``: how much
+    of the stage's time its counts cover.
     """
 
     in_stage_ms: int
@@ -41,6 +42,7 @@ class Facts:
     stage_known: int = 0
     stage_unjoined: int = 0
     broken_windows: int = 0
+    counted_ms: int = 0
 
 
 def facts_of(ledger: Ledger) -> Facts:
@@ -50,8 +52,10 @@ def facts_of(ledger: Ledger) -> Facts:
     candidate = first if ledger.candidate_until_ms is None else ledger.candidate_until_ms
     baseline = first if ledger.baseline_until_ms is None else ledger.baseline_until_ms
     stage = joined(ledger.stage)
+    stage_from = first if ledger.stage_from_ms is None else ledger.stage_from_ms
+    common = stage_from if ledger.common_ms is None else ledger.common_ms
     return Facts(
-        in_stage_ms=at_ms - (first if ledger.stage_from_ms is None else ledger.stage_from_ms),
+        in_stage_ms=at_ms - stage_from,
         stage_pairs=stage.pairs,
         candidate_answered=ledger.candidate_until_ms is not None,
         candidate_silent_ms=max(0, baseline - candidate),
@@ -62,6 +66,7 @@ def facts_of(ledger: Ledger) -> Facts:
         stage_known=stage.total,
         stage_unjoined=stage.unjoined,
         broken_windows=_broken_windows(ledger) if _broken(stage) else 0,
+        counted_ms=max(0, common - stage_from),
     )
 
 

@@ -216,7 +216,7 @@ class Fold:
             alpha_promote=plan.alpha_promote,
             minimum_segment_share=plan.minimum_segment_share,
         )
-        assessment = with_estimates(assessment, facts.in_stage_ms)
+        assessment = with_estimates(assessment, facts.counted_ms)
         ruling = judge(plan, state, assessment, facts)
         at_ms = state.at_ms if ledger.at_ms is None else ledger.at_ms
         if ruling.action is Action.HOLD and not self._worth_saying(state, ruling, at_ms):

@@ -201,7 +201,7 @@ def _waits(plan: RolloutPlan, stage: Stage, assessment: Assessment, facts: Facts
         waits.append(("not_exposed", f"only {seen}, at least {exposed:,} must: do the routers obey?"))
     missing = stage.minimum_pairs - facts.stage_pairs
     if missing > 0:
-        time = at_present_rate(remaining_ms(missing, facts.stage_pairs, facts.in_stage_ms))
+        time = at_present_rate(remaining_ms(missing, facts.stage_pairs, facts.counted_ms))
         floor = f"needs {_many(missing, 'more pair')} (at least {stage.minimum_pairs:,}){time}"
         waits.append(("floor_pairs", floor))
     left_ms = stage.minimum_ms - facts.in_stage_ms

@@ -108,6 +108,12 @@ class Ledger:
         return self._stage
 
     @property
+    def common_ms(self) -> int | None:
+        """Event time up to which the stage holds every window; None until every partition has reported."""
+        self._settle()
+        return self._common_ms
+
+    @property
     def lag_ms(self) -> int | None:
         """How far the slowest partition is behind the fastest; None while one has never reported."""
         frontier = self.frontier_ms

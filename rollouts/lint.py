@@ -1,18 +1,18 @@
 """Lint: what is wrong with a plan that can be read: contradictions, and what can never be decided.
 
 Law: a refusal names something that cannot work as written; everything that only may be unwise is a warning.
-Each finding stands at a place in the file. Without a rate of requests nothing is said about time.
+Each finding stands at a place in the file. Without a rate of requests only running time has a rate.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
 from paritygate.gates.measures import QUANTILES, Kind, Rule
-from paritygate.gates.power import needed
+from paritygate.gates.power import Sample, needed
 from paritygate.gates.spec import GateSpec
 from paritygate.gates.truth import Truth
 from paritygate.rollouts.forecast import Decidable, forecast
@@ -55,7 +55,10 @@ def lint(
     """
     assumed = truth or Truth()
     found = [*_gates(plan, source, assumed), *_stages(plan), *_whole(plan)]
-    found += _never(plan, assumed) if requests_per_second is None else _time(plan, requests_per_second, assumed)
+    if requests_per_second is None:
+        found += [*_never(plan, assumed), *_time(plan, 1.0, assumed, (Sample.HOURS,))]
+    else:
+        found += _time(plan, requests_per_second, assumed)
     return tuple(sorted(found, key=lambda f: (not f.refused, source.place_of_value(f.path))))
 
 
@@ -87,6 +90,7 @@ def _gates(plan: RolloutPlan, source: YamlSource, truth: Truth) -> Iterator[Find
             if (getattr(gate, alpha) or 0.0) > LARGEST_ALPHA:
                 yield _warn((*path, alpha), f"is a chance of error above {LARGEST_ALPHA:g}: hardly a proof")
     yield from _ordered(plan)
+    yield from _implied(plan)
 
 
 def _rate_floors(
@@ -118,6 +122,21 @@ def _ordered(plan: RolloutPlan) -> Iterator[Finding]:
         if lower.measure != higher.measure and lower.limit > higher.limit:
             what = f"is above the limit of {higher.name} ({higher.limit:g}): it can never be the one that fails"
             yield _refuse((GATES_KEY, lower.name, lower.rule.value), what)
+
+
+def _implied(plan: RolloutPlan) -> Iterator[Finding]:
+    """Required gates that say less than another one on the same measure by the same rule."""
+    required = [g for g in plan.gates if g.required]
+    for gate in required:
+        tighter = [g for g in required if (g.measure, g.rule) == (gate.measure, gate.rule) and _tighter(g, gate)]
+        if tighter:
+            what = f"says less than {tighter[0].name} ({tighter[0].limit:g}), which is required too"
+            yield _warn((GATES_KEY, gate.name, gate.rule.value), what)
+
+
+def _tighter(one: GateSpec, other: GateSpec) -> bool:
+    at_least = one.rule in (Rule.MINIMUM, Rule.MINIMUM_DELTA)
+    return one.limit > other.limit if at_least else one.limit < other.limit
 
 
 def _stages(plan: RolloutPlan) -> Iterator[Finding]:
@@ -154,6 +173,8 @@ def _whole(plan: RolloutPlan) -> Iterator[Finding]:
     for alpha in ("alpha_rollback", "alpha_promote"):
         if getattr(plan, alpha) > LARGEST_ALPHA:
             yield _warn((alpha,), f"is a chance of error above {LARGEST_ALPHA:g}: hardly a proof")
+    if plan.on_timeout == "rollback" and all(s.maximum_seconds is None for s in plan.stages[:-1]):
+        yield _warn(("on_timeout",), "does nothing: no stage that can be left has maximum_seconds")
     if plan.no_data_seconds <= settle_s:
         what = f"is not longer than window_ms + grace_ms ({settle_s:g} s): every look would find no data"
         yield _refuse(("no_data_seconds",), what)
@@ -170,15 +191,19 @@ def _never(plan: RolloutPlan, truth: Truth) -> Iterator[Finding]:
             yield _warn((GATES_KEY, gate.name, gate.rule.value), what)
 
 
-def _time(plan: RolloutPlan, requests_per_second: float, truth: Truth) -> Iterator[Finding]:
-    """Gates and floors against the time that a stage has."""
+def _time(
+    plan: RolloutPlan, requests_per_second: float, truth: Truth, samples: Collection[Sample] = tuple(Sample)
+) -> Iterator[Finding]:
+    """Gates and floors against the time that a stage has; ``samples``: of what, the rate being known."""
     rules = {gate.name: gate.rule.value for gate in plan.gates}
     never: set[str] = set()
     for i, stage in enumerate(forecast(plan, requests_per_second, truth)):
-        if stage.floor_too_late:
+        if Sample.PAIRS in samples and stage.floor_too_late:
             what = f"does not come within maximum_seconds at {requests_per_second:g} requests/s"
             yield _refuse(("stages", i, "minimum_pairs"), what)
         for gate in stage.gates:
+            if gate.need.sample not in samples:
+                continue
             say = _refuse if gate.required else _warn
             if gate.decidable is Decidable.TOO_LATE:
                 what = f"{gate.gate} is not decidable within it in stage {stage.stage.name}: {gate.advice}"

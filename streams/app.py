@@ -8,6 +8,7 @@ prediction topics cannot pay. The agents below therefore only carry ownership.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import faust
 
 from paritygate.schemas.client import KafkaSettings
+from paritygate.schemas.codec import ConfluentIds
 from paritygate.schemas.errors import BrokerUnavailableError
 from paritygate.schemas.topics import PLATFORM, ROLLOUTS
 from paritygate.streams.control import RolloutRegistry
@@ -73,7 +75,9 @@ def _key(partition: int, parity: int) -> bytes:
 class Spine:
     """What one worker runs, and how it follows Faust's assignments."""
 
-    def __init__(self, settings: WorkerSettings, metrics: WorkerMetrics) -> None:
+    def __init__(
+        self, settings: WorkerSettings, metrics: WorkerMetrics, confluent_ids: ConfluentIds | None = None
+    ) -> None:
         kafka = settings.kafka
         self._settings = settings
         self._metrics = metrics
@@ -99,15 +103,37 @@ class Spine:
             store=TableStore(self._table, outbox),
             metrics=metrics,
             clock_ms=wall_clock_ms,
+            confluent_ids=confluent_ids,
         )
         self._decider = Decider(settings, outbox, metrics)
         self._reading = False
+        self._taking: asyncio.Task[Any] | None = None
+        self._taking_since_ms: int | None = None
+        self._error: Exception | None = None
         for topic in (self._owned, self._commands):
             self.app.agent(topic, name=f"own-{topic.get_topic_name()}")(_own)
         self.app.on_partitions_revoked.connect(self._on_revoked)
         self.app.on_before_shutdown.connect(self._on_shutdown)
 
     async def _on_recovered(self) -> None:
+        """Take what was assigned. Faust drops what this raises, and may call it again before it has ended."""
+        await self._stop_taking()
+        self._taking = asyncio.current_task()
+        self._taking_since_ms = wall_clock_ms()
+        try:
+            await self._take()
+        except Exception as e:
+            self._error = e
+        finally:
+            self._taking_since_ms = None
+
+    async def _stop_taking(self) -> None:
+        taking, self._taking = self._taking, None
+        if taking is not None and not taking.done():
+            taking.cancel()
+            await asyncio.wait([taking])
+
+    async def _take(self) -> None:
         if not self._reading:
             await self._registry.start()
             self._reading = True
@@ -126,11 +152,13 @@ class Spine:
         self._metrics.owned(self._keeper.partitions)
 
     async def _on_revoked(self, *_args: Any, **_kwargs: Any) -> None:
+        await self._stop_taking()
         await self._decider.stop()
         await self._keeper.release()
         self._metrics.owned(())
 
     async def _on_shutdown(self, *_args: Any, **_kwargs: Any) -> None:
+        await self._stop_taking()
         await self._decider.stop()
         await self._keeper.close()
         if self._reading:
@@ -138,10 +166,14 @@ class Spine:
 
     def failure(self) -> BaseException | None:
         """Why this process must end, if it must: a supervisor restarts it, and a restart is exact."""
-        error = self._keeper.failed() or self._decider.failed()
-        silent_s = (wall_clock_ms() - self._keeper.answered_at_ms) / 1000
-        if error is None and self._keeper.partitions and silent_s > self._settings.stuck_after_s:
-            error = BrokerUnavailableError(f"no broker has answered a fetch for {silent_s:.0f} s")
+        error = self._error or self._keeper.failed() or self._decider.failed()
+        now_ms = wall_clock_ms()
+        since_ms = self._taking_since_ms
+        if since_ms is None:
+            since_ms = self._keeper.answered_at_ms if self._keeper.partitions else now_ms
+        silent_s = (now_ms - since_ms) / 1000
+        if error is None and silent_s > self._settings.stuck_after_s:
+            error = BrokerUnavailableError(f"no broker has answered for {silent_s:.0f} s")
         return error
 
 

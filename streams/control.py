@@ -25,6 +25,9 @@ from paritygate.streams.fetch import aiokafka_config
 
 log = logging.getLogger(__name__)
 
+#: How long a start command may stand without a decision before its rollout counts as refused.
+MAX_DECISION_MS = 10_000
+
 
 class RolloutRegistry:
     """Plans and endings, read from ``rollouts.v1`` and ``audit.v1`` without a consumer group."""
@@ -40,6 +43,7 @@ class RolloutRegistry:
         self._starts: dict[int, Command] = {}
         self._accepted: dict[str, int] = {}
         self._ended_at_ms: dict[str, int] = {}
+        self._refused: set[str] = set()
         self.plans: dict[str, RolloutPlan] = {}
 
     async def start(self) -> None:
@@ -68,6 +72,22 @@ class RolloutRegistry:
                     for record in records:
                         self._take(record.topic, record.offset, record.value)
             self._adopt()
+
+    async def settle(self, rollout_ids: set[str]) -> None:
+        """Read on until each of the ids is started, or is surely not: nobody asked, or it was refused.
+
+        A start that is asked for and not yet decided is waited for, once for each id, as long as a decider may
+        need: the events behind it in the log are its own.
+        """
+        deadline_ms = self._clock_ms() + MAX_DECISION_MS
+        await self.refresh()
+        while rollout_ids & self._undecided() and self._clock_ms() < deadline_ms:
+            await asyncio.sleep(0.05)
+            await self.refresh()
+        self._refused |= rollout_ids & self._undecided()
+
+    def _undecided(self) -> set[str]:
+        return {c.rollout_id for c in self._starts.values()} - self._accepted.keys() - self._refused
 
     def live(self) -> dict[str, RolloutPlan]:
         """Plans of the rollouts that are still to be joined: running, or ended a short time ago."""

@@ -15,12 +15,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 import cramjam
 
 from paritygate.comparators.partition import PartitionJoin
-from paritygate.schemas.codec import decode_outcome, decode_platform, encode
+from paritygate.schemas.codec import ConfluentIds, decode_outcome, decode_platform, encode
 from paritygate.schemas.columnar import decode_batches
 from paritygate.schemas.dead_letter import Poison, dead_letter
 from paritygate.schemas.report import WindowReport
@@ -71,8 +72,10 @@ class JoinKeeper:
         store: SnapshotStore,
         metrics: WorkerMetrics,
         clock_ms: Callable[[], int],
+        confluent_ids: ConfluentIds | None = None,
     ) -> None:
         self._settings = settings
+        self._ids = confluent_ids
         self._registry = registry
         self._outbox = outbox
         self._store = store
@@ -258,18 +261,22 @@ class JoinKeeper:
 
     async def _ingest(self, join: PartitionJoin, name: str, answer: Fetched) -> list[Poison]:
         if name == OUTCOMES.name:
-            outcomes = decode_rows(answer.data, answer.start, decode_outcome, lambda o: o.request_id)
+            outcomes = decode_rows(
+                answer.data, answer.start, partial(decode_outcome, confluent_ids=self._ids), lambda o: o.request_id
+            )
             await self._make_known({r.rollout_id for _, _, r in outcomes.rows})
             join.ingest_outcomes(outcomes.rows, outcomes.next_offset)
             poison, read = outcomes.poison, len(outcomes.rows)
         elif name == PLATFORM.name:
-            reports = decode_rows(answer.data, answer.start, decode_platform)
+            reports = decode_rows(answer.data, answer.start, partial(decode_platform, confluent_ids=self._ids))
             await self._make_known({r.rollout_id for _, _, r in reports.rows})
             join.ingest_platform(reports.rows, reports.next_offset)
             poison, read = reports.poison, len(reports.rows)
         else:
             # Skipping at once what is damaged: TCP's checksum makes damage on the way as rare as on the disk.
-            decoded = decode_batches(name, answer.partition, answer.data, answer.start, skip_damaged=True)
+            decoded = decode_batches(
+                name, answer.partition, answer.data, answer.start, confluent_ids=self._ids, skip_damaged=True
+            )
             await self._make_known(set(decoded.batch.rollout_id.values))
             join.ingest(decoded.batch, decoded.next_offset)
             poison, read = decoded.poison, len(decoded.batch)
@@ -278,8 +285,9 @@ class JoinKeeper:
 
     async def _make_known(self, rollout_ids: set[str]) -> None:
         """An id nobody named is only foreign once the command topic has been read to its end."""
-        if rollout_ids - self._registry.plans.keys():
-            await self._registry.refresh()
+        unknown = rollout_ids - self._registry.plans.keys()
+        if unknown:
+            await self._registry.settle(unknown)
             self._declare()
 
     async def _bury(self, answer: Fetched, name: str, poison: list[Poison]) -> None:

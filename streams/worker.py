@@ -18,6 +18,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 from prometheus_client import start_http_server
 
 from paritygate.schemas.client import KafkaSettings
+from paritygate.schemas.codec import ConfluentIds
 from paritygate.schemas.errors import BrokerUnavailableError, ConfigError
 from paritygate.schemas.topics import BULK, TOPICS
 from paritygate.streams.app import Spine, state_topic
@@ -91,8 +92,10 @@ def _check_counts(settings: WorkerSettings, counts: dict[str, int], state: str) 
         )
 
 
-def run_worker(settings: WorkerSettings) -> int:
+def run_worker(settings: WorkerSettings, confluent_ids: ConfluentIds | None = None) -> int:
     """Run until a signal; returns the exit code. Blocks.
+
+    :param confluent_ids: what the schema ids of events in Confluent's wire format stand for.
 
     :raises ParityGateError: before anything is started, when it cannot work.
     """
@@ -108,7 +111,7 @@ def run_worker(settings: WorkerSettings) -> int:
         ) from None
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    worker = Process(Spine(settings, metrics), loop)
+    worker = Process(Spine(settings, metrics, confluent_ids), loop)
     try:
         worker.execute_from_commandline()
     except SystemExit as e:

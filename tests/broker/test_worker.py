@@ -486,7 +486,7 @@ def test_worker_gives_up_on_a_broker_that_stays_away(own_broker: RunningBroker, 
         patient.kill()
         own_broker.restart()
 
-    assert impatient.log().splitlines()[-1].endswith("no broker has answered a fetch for 3 s")
+    assert impatient.log().splitlines()[-1].endswith("no broker has answered for 3 s")
     for log in (impatient.log(), patient.log()):
         assert log.count("broker 1 cannot be read") == 1, "said once, not at each attempt"
         assert "Traceback" not in log

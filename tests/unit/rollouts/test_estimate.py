@@ -71,9 +71,9 @@ def test_nothing_is_said_of_what_lacks_nothing() -> None:
 
 @settings(derandomize=True, max_examples=60, deadline=None)
 @given(st.integers(0, 10**9), st.integers(1, 10**9), st.integers(1, 10**10))
-def test_the_estimate_is_whole_and_grows_with_the_need(more: int, seen: int, in_stage_ms: int) -> None:
+def test_the_estimate_is_whole_and_grows_with_the_need(more: int, seen: int, counted_ms: int) -> None:
     """Never negative; twice the need takes about twice the time."""
-    one, two = remaining_ms(more, seen, in_stage_ms), remaining_ms(2 * more, seen, in_stage_ms)
+    one, two = remaining_ms(more, seen, counted_ms), remaining_ms(2 * more, seen, counted_ms)
 
     assert one is not None
     assert two is not None
@@ -119,3 +119,14 @@ def test_the_same_records_give_the_same_bytes() -> None:
     records = [command("start", promotion_gates=STRICT), *windows(0, 25), report(25, errors=1)]
 
     assert [d.to_bytes() for d in climb(*records)] == [d.to_bytes() for d in climb(*records)]
+
+
+def test_the_rate_is_that_of_the_time_that_is_counted() -> None:
+    """Windows that one partition has not reported yet slow nothing down: the rate stays 120 a second."""
+    strict = command("start", promotion_gates=STRICT)
+    whole, early = climb(strict, *windows(0, 12)), climb(strict, *windows(0, 12), report(12, 0), report(13, 0))
+
+    assert early[-1].at_ms > whole[-1].at_ms
+    for decision in (whole[-1], early[-1]):
+        numbers = decision.verdicts[0].numbers
+        assert numbers["more_needed_ms"] == pytest.approx(1000.0 * (numbers["more_needed"] or 0) / 120.0, rel=0.1)

@@ -163,7 +163,7 @@ def test_a_hold_says_what_it_waits_for() -> None:
     assert reason(known, longer) == "latency_p95_ms (and 1 other gate): latency_p95_ms is inconclusive"
     assert reason(known, longer, unknown).startswith("human_review_score (and 2 other gates): ")
     assert reason(known, verdict("pass")) == "error_rate: error_rate is inconclusive"
-    assert reason(verdict("pass"), stage_pairs=60) == (
+    assert reason(verdict("pass"), stage_pairs=60, counted_ms=6_000) == (
         "needs 40 more pairs (at least 100), about 4 s at the present rate"
     )
     assert reason(verdict("pass"), in_stage_ms=500) == "stays 2 s longer in stage 5"

@@ -19,6 +19,7 @@ promotion_gates:
   error_rate: {maximum: 0.01}
 segments: [tier]
 """
+MEMORY = "gpu_oom_events: {maximum: 0, max_rate_to_exclude_per_hour: 1}"
 TIMED = """\
 stages:
   - {weight: 0, minimum_seconds: 60, minimum_pairs: 100, maximum_seconds: 600}
@@ -62,6 +63,11 @@ def test_a_sound_plan_has_no_findings() -> None:
                                    "minimum_seconds: 2, maximum_seconds: 3"),
             None,
             "r.yaml:11:54 stages.0.maximum_seconds: ends before the first window is counted (3 s",
+        ),
+        (
+            gates("error_rate: {maximum: 0.01}", MEMORY) + TIMED,
+            None,
+            "r.yaml:12:75 stages.0.maximum_seconds: gpu_oom_events is not decidable within it in stage shadow",
         ),
         (PLAN + TIMED, 1.0, "r.yaml:11:75 stages.0.maximum_seconds: error_rate is not decidable within it"),
         (PLAN + TIMED, 0.1, "r.yaml:11:53 stages.0.minimum_pairs: does not come within maximum_seconds at 0.1"),
@@ -151,6 +157,26 @@ UNWISE: list[tuple[str, float | None, str, str]] = [
         200.0,
         "9:32 promotion_gates.label_change_rate.maximum",
         "can never be proven",
+    ),
+    (
+        PLAN + "on_timeout: rollback\n",
+        None,
+        "10:13 on_timeout",
+        "does nothing: no stage",
+    ),
+    (
+        gates("error_rate: {maximum: 0.01}", "loose: {measure: error_rate, maximum: 0.02}"),
+        None,
+        "9:41 promotion_gates.loose.maximum",
+        "says less than error_rate (0.01)",
+    ),
+    (
+        gates(
+            "human_review_score: {minimum_delta: -0.02}", "z: {measure: human_review_score, minimum_delta: -0.05}"
+        ),
+        None,
+        "9:51 promotion_gates.z.minimum_delta",
+        "says less than human_review_score (-0.02)",
     ),
 ]
 
