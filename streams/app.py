@@ -108,7 +108,8 @@ class Spine:
         self._decider = Decider(settings, outbox, metrics)
         self._reading = False
         self._taking: asyncio.Task[Any] | None = None
-        self._taking_since_ms: int | None = None
+        # From the start and through each rebalance: a member that is never told its share must not wait for ever.
+        self._taking_since_ms: int | None = wall_clock_ms()
         self._error: Exception | None = None
         for topic in (self._owned, self._commands):
             self.app.agent(topic, name=f"own-{topic.get_topic_name()}")(_own)
@@ -153,6 +154,7 @@ class Spine:
 
     async def _on_revoked(self, *_args: Any, **_kwargs: Any) -> None:
         await self._stop_taking()
+        self._taking_since_ms = wall_clock_ms()
         await self._decider.stop()
         await self._keeper.release()
         self._metrics.owned(())

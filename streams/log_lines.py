@@ -19,7 +19,7 @@ LEVELS = ("debug", "info", "warning", "error")
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 #: aiokafka calls each failed attempt an error, and tries again ten times a second. Faust and its services
 #: print a table for each assignment, and a crash once for each service: the worker says it once.
-_TALKATIVE = ("aiokafka", "faust", "mode")
+_TALKATIVE = ("aiokafka", "faust", "mode", "py.warnings")
 
 
 class OneLine(logging.Formatter):
@@ -57,6 +57,7 @@ def start_logging(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(OneLine(tracebacks=debug))
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    logging.captureWarnings(True)
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.DEBUG if debug else logging.CRITICAL + 1)
     threading.excepthook = _end_of_thread

@@ -115,14 +115,8 @@ def run_worker(settings: WorkerSettings, confluent_ids: ConfluentIds | None = No
     try:
         worker.execute_from_commandline()
     except SystemExit as e:
-        worker.ended.set()
-        reason = worker.reason
-        if reason is not None:
-            log.error("the worker ends: %s", described(reason))
-            return 1
-        log.info("stopped by a signal")
-        return e.code if isinstance(e.code, int) else 1
-    return 0
+        return worker.say_end(e.code if isinstance(e.code, int) else 1)
+    return worker.say_end(0)
 
 
 class Process(faust.Worker):
@@ -131,8 +125,9 @@ class Process(faust.Worker):
     def __init__(self, spine: Spine, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(spine.app, loop=loop, quiet=True, redirect_stdouts=False, override_logging=False)
         self.spinner = None  # it writes escape codes, also to files
-        self.ended = threading.Event()
         self._spine = spine
+        self._ended = threading.Event()
+        self._code: int | None = None
         self._failure: BaseException | None = None
         self._watch: asyncio.Task[None] | None = None
 
@@ -157,14 +152,27 @@ class Process(faust.Worker):
         threading.Thread(target=self._end_anyway, name="end", daemon=True).start()
         await super().stop()
 
+    def say_end(self, code: int) -> int:
+        """Say why it ends; the exit code, which is not 0 where it failed."""
+        if self._code is None:
+            self._code = code or (1 if self.reason is not None else 0)
+            if self.reason is not None:
+                log.error("the worker ends: %s", described(self.reason))
+            else:
+                log.info("stopped by a signal")
+        # A thread of Faust that still waits for the broker would keep the process: then it is ended below.
+        if not any(
+            t.is_alive() and not t.daemon for t in threading.enumerate() if t is not threading.main_thread()
+        ):
+            self._ended.set()
+        return self._code
+
     def _end_anyway(self) -> None:
-        if self.ended.wait(STOP_WITHIN_S):
+        if self._ended.wait(STOP_WITHIN_S):
             return
         # A broker that is away holds up what Faust does to part from its group. A crash costs nothing here.
-        log.warning("still waiting for the broker after %g s: ends without a goodbye", STOP_WITHIN_S)
-        if self.reason is not None:
-            log.error("the worker ends: %s", described(self.reason))
-        os._exit(1 if self.reason is not None else 0)
+        log.warning("the broker is away: ends without a goodbye after %g s", STOP_WITHIN_S)
+        os._exit(self.say_end(0))
 
 
 def _serve_metrics(settings: WorkerSettings, metrics: WorkerMetrics) -> None:

@@ -19,6 +19,8 @@ from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.errors import ParityGateError
 
 _OWNING = "owning partitions [0"
+#: A worker that cannot get into its group ends with the reason; the next one usually can.
+START_ATTEMPTS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,36 +52,51 @@ def running_stack(folder: Path, bootstrap: str | None, say: Say, *, with_worker:
 def _running_worker(kafka: KafkaSettings, folder: Path, log: Path, say: Say) -> Iterator[None]:
     say("topics are there; starting the worker")
     log.unlink(missing_ok=True)
+    started = time.monotonic()
     settings = {
         "PARITYGATE_WORKER_INSTANCE_ID": "demo-1",
         "PARITYGATE_WORKER_DATA_DIR": str(folder / "worker"),
         # A short event time means a short wait: the demo's windows are 250 ms.
         "PARITYGATE_WORKER_FETCH_WAIT_MS": "25",
+        "PARITYGATE_WORKER_STUCK_AFTER_S": "30",
     }
-    child = process.spawn(
-        [sys.executable, "-m", "paritygate.cli.main", "worker", "--bootstrap", kafka.bootstrap],
-        output=log,
-        attached=True,
-        environ=os.environ | settings,
-    )
-    born = process.birth(child.pid) or ""
-    try:
-        started = time.monotonic()
-        _await_owner(child, log)
-        say(f"the worker owns its partitions after {time.monotonic() - started:.1f} s")
-        yield
-    finally:
-        process.end(child.pid, born)
-        child.wait()
+    for attempts_left in reversed(range(START_ATTEMPTS)):
+        child = process.spawn(
+            [sys.executable, "-m", "paritygate.cli.main", "worker", "--bootstrap", kafka.bootstrap],
+            output=log,
+            attached=True,
+            environ=os.environ | settings,
+        )
+        born = process.birth(child.pid) or ""
+        try:
+            if not _owns(child, log) and attempts_left:
+                say(f"the worker ended ({_last_line(log)}); starting it again, as a supervisor would")
+                continue
+            if child.poll() is not None:
+                raise ParityGateError(f"the worker ended at once: {_last_line(log)} (its log: {log})")
+            say(f"the worker owns its partitions after {time.monotonic() - started:.1f} s")
+            yield
+            return
+        finally:
+            process.end(child.pid, born)
+            child.wait()
 
 
-def _await_owner(child: subprocess.Popen[bytes], log: Path, timeout_s: float = 90.0) -> None:
+def _owns(child: subprocess.Popen[bytes], log: Path, timeout_s: float = 90.0) -> bool:
+    """Wait until the worker owns partitions; False when it ended before.
+
+    :raises ParityGateError: it neither owns nor ends.
+    """
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         if log.exists() and _OWNING in log.read_text(errors="replace"):
-            return
+            return True
         if child.poll() is not None:
-            tail = log.read_text(errors="replace").strip().splitlines()[-1:] or ["no word"]
-            raise ParityGateError(f"the worker ended at once: {tail[0]} (its log: {log})")
+            return False
         time.sleep(0.1)
     raise ParityGateError(f"the worker owns no partition after {timeout_s:.0f} s; its log: {log}")
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
+    return lines[-1] if lines else "no word"

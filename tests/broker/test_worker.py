@@ -63,7 +63,7 @@ stages:
   - {name: shadow, weight: 0, minimum_seconds: 1, minimum_pairs: 100}
   - {name: "50", weight: 50, minimum_seconds: 1, minimum_pairs: 100}
   - {name: "100", weight: 100}
-join: {window_ms: 500, grace_ms: 1000, lateness_ms: 500, retain_ms: 1000, dedupe_ms: 30000}
+join: {window_ms: 500, grace_ms: 3000, lateness_ms: 1500, retain_ms: 1000, dedupe_ms: 30000}
 promotion_gates:
   error_rate: {maximum: 0.5}
   schema_validation_pass_rate: {minimum: 0.5}

@@ -139,6 +139,21 @@ def test_latency_takes_what_was_simulated(case: tuple[Any, ...]) -> None:
     assert law.quantile(0.9) == pytest.approx(p90, rel=0.20)
 
 
+#: Simulated with PairedRatioEvidence, 300 runs a case, looked at every 200 pairs, seed 5: limit in percent,
+#: share that fails together, p50, p90; base rate 0.3 % in both arms.
+@pytest.mark.parametrize(
+    ("limit", "together", "p50", "p90"),
+    [(50, 0.0, 33_200, 74_320), (100, 0.0, 12_200, 25_860), (200, 0.0, 4850, 10_910), (50, 0.5, 18_200, 38_220)],
+)
+def test_regressions_take_what_was_simulated(limit: int, together: float, p50: int, p90: int) -> None:
+    """Paired failures: p50 within 20 %, p90 within 10 %; failures that both arms share cost nothing."""
+    spec = gate("error_rate", maximum_regression_percent=limit)
+    need = needed(spec, replace(TRUTH, failed_together_ratio=together), 0.05)
+
+    assert need.p50 == pytest.approx(p50, rel=0.20)
+    assert need.p90 == pytest.approx(p90, rel=0.10)
+
+
 def test_rare_events_need_running_time_and_nothing_else() -> None:
     """3.13 limits of clean hours (statistics.md section 4); without a rate to exclude nothing is needed."""
     clean = needed(gate("gpu_oom_events", maximum=0, max_rate_to_exclude_per_hour=0.5), TRUTH, 0.05)

@@ -26,7 +26,7 @@ def said(*, kind: VerdictKind = VerdictKind.INCONCLUSIVE, numbers: dict[str, flo
 
 
 def climb(*records: Any) -> list[GateDecision]:
-    fold, made = Fold(), []
+    fold, made = Fold(hold_every_ms=1000), []
     for r in records:
         if hasattr(r, "kind"):
             made += fold.apply_command(fold.commands_next, r)
