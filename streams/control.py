@@ -21,7 +21,7 @@ from paritygate.schemas.command import Command, CommandKind
 from paritygate.schemas.decision import Action, GateDecision
 from paritygate.schemas.errors import ParityGateError
 from paritygate.schemas.topics import AUDIT, ROLLOUTS
-from paritygate.streams.fetch import aiokafka_config
+from paritygate.streams.fetch import start_consumer
 
 log = logging.getLogger(__name__)
 
@@ -48,13 +48,7 @@ class RolloutRegistry:
 
     async def start(self) -> None:
         """Read both topics to their ends."""
-        self._consumer = AIOKafkaConsumer(
-            **aiokafka_config(self._kafka),
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            fetch_max_wait_ms=50,
-        )
-        await self._consumer.start()
+        self._consumer = await start_consumer(self._kafka, fetch_max_wait_ms=50)
         self._consumer.assign([self._commands, self._decisions])
         await self._consumer.seek_to_beginning()
         await self.refresh()

@@ -25,7 +25,7 @@ from paritygate.schemas.command import Command
 from paritygate.schemas.decision import Action, GateDecision
 from paritygate.schemas.errors import PoisonError
 from paritygate.schemas.topics import AUDIT, DECISIONS, ROLLOUTS, WINDOWS, Topic
-from paritygate.streams.fetch import aiokafka_config
+from paritygate.streams.fetch import start_consumer
 from paritygate.streams.metrics import WorkerMetrics
 from paritygate.streams.outbox import Outbox, Outgoing
 from paritygate.streams.settings import WorkerSettings
@@ -71,14 +71,7 @@ class Decider:
         return None
 
     async def _run(self) -> None:
-        consumer = AIOKafkaConsumer(
-            **aiokafka_config(self._kafka),
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            fetch_max_wait_ms=POLL_MS,
-            max_partition_fetch_bytes=8 << 20,
-        )
-        await consumer.start()
+        consumer = await start_consumer(self._kafka, fetch_max_wait_ms=POLL_MS, max_partition_fetch_bytes=8 << 20)
         try:
             recorded = [d for _, d in await self._read(consumer, self._audit, GateDecision.from_bytes)]
             commands = await self._read(consumer, self._commands, Command.from_bytes)

@@ -20,6 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from aiokafka import AIOKafkaConsumer
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaConnectionError, KafkaError, for_code
 from aiokafka.helpers import create_ssl_context
@@ -194,6 +195,24 @@ class BatchFetcher:
     def _no_trouble(self, where: str) -> None:
         if self._troubles.pop(where, None):
             log.warning("%s is read again", where)
+
+
+async def start_consumer(kafka: KafkaSettings, **options: Any) -> AIOKafkaConsumer:
+    """A connected consumer without a group, from the beginning of what it is assigned.
+
+    :raises BrokerUnavailableError: no broker answered.
+    """
+    consumer = AIOKafkaConsumer(
+        **aiokafka_config(kafka), enable_auto_commit=False, auto_offset_reset="earliest", **options
+    )
+    try:
+        await consumer.start()
+    except BaseException as e:
+        await consumer.stop()
+        if isinstance(e, KafkaConnectionError):
+            raise BrokerUnavailableError(f"no Kafka broker answers at {kafka.bootstrap}") from None
+        raise
+    return consumer
 
 
 def aiokafka_config(kafka: KafkaSettings) -> dict[str, Any]:

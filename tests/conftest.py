@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from tests.support.broker import KINDS, BrokerPool
-from tests.support.kafka import KafkaBench
 
 from paritygate.cli.broker import RunningBroker
+from tests.support.broker import KINDS, BrokerPool
+from tests.support.kafka import KafkaBench
 
 settings.register_profile("ci", derandomize=True, deadline=None)
 settings.load_profile("ci")

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.support.container import IMAGE, environment
-from tests.support.tree import ROOT, rooms
 
 from paritygate.cli.broker.jars import kafka_version
 from paritygate.cli.main import load
 from paritygate.schemas.client import KafkaSettings
 from paritygate.streams.settings import WorkerSettings
+from tests.support.container import IMAGE, environment
+from tests.support.tree import ROOT, rooms
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]

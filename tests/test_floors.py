@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from tests.support.tree import ROOT, copy_tree
 
 LINT = Path(sys.executable).parent / "lint-imports"

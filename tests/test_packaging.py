@@ -16,6 +16,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
+
 from tests.support.tree import ROOT, copy_tree, rooms
 
 BIN = Path(sys.executable).parent

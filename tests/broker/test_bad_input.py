@@ -14,10 +14,6 @@ import cramjam
 import pytest
 from confluent_kafka import Producer
 from fastavro import schemaless_writer
-from tests.support.batch_model import difference, final_reports, recompute, streamed
-from tests.support.kafka import KafkaBench, Record
-from tests.support.traffic import Traffic, make_traffic, plan_for
-from tests.support.worker import WorkerProcess
 
 from paritygate.cli.broker import RunningBroker
 from paritygate.comparators.partition import PartitionJoin
@@ -42,6 +38,10 @@ from paritygate.schemas.topics import (
     Topic,
     dead_letter_topic,
 )
+from tests.support.batch_model import difference, final_reports, recompute, streamed
+from tests.support.kafka import KafkaBench, Record
+from tests.support.traffic import Traffic, make_traffic, plan_for
+from tests.support.worker import WorkerProcess
 
 pytestmark = pytest.mark.broker
 

@@ -10,7 +10,6 @@ import orjson
 import pytest
 from confluent_kafka.cimpl import NewTopic
 from fastapi.testclient import TestClient
-from tests.support.kafka import KafkaBench
 
 from paritygate.cli.main import main
 from paritygate.cli.murmur2 import partition_of
@@ -29,6 +28,7 @@ from paritygate.schemas.topics import (
     ROUTER_ACKS,
     TOPICS,
 )
+from tests.support.kafka import KafkaBench
 
 pytestmark = pytest.mark.broker
 

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import orjson
 import pytest
+
+from paritygate.schemas.codec import decode_report, encode
+from paritygate.schemas.prediction import Role
+from paritygate.schemas.topics import PREDICTIONS_PRIMARY, PREDICTIONS_SHADOW, WINDOWS, dead_letter_topic
 from tests.broker.test_exactness import start_rollout
 from tests.support.batch_model import difference, recompute, streamed
 from tests.support.kafka import KafkaBench
 from tests.support.traffic import make_traffic, plan_for
 from tests.support.worker import WorkerProcess
-
-from paritygate.schemas.codec import decode_report, encode
-from paritygate.schemas.prediction import Role
-from paritygate.schemas.topics import PREDICTIONS_PRIMARY, PREDICTIONS_SHADOW, WINDOWS, dead_letter_topic
 
 
 def test_avro_confluent_and_json_in_one_topic_are_joined_alike(

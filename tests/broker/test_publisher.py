@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.kafka import KafkaBench, new_topic
 
 from paritygate.producers.publisher import PredictionPublisher
 from paritygate.schemas.codec import decode_prediction
 from paritygate.schemas.errors import ConfigError
 from paritygate.schemas.prediction import Arm, PredictionEvent, Role, Status
 from paritygate.schemas.topics import BULK, PREDICTIONS_PRIMARY, PREDICTIONS_SHADOW
+from tests.support.kafka import KafkaBench, new_topic
 
 
 def event(number: int, role: Role) -> PredictionEvent:
@@ -44,8 +44,9 @@ def test_another_partition_count_is_refused(kafka: KafkaBench) -> None:
     settings = kafka.settings()
     kafka.create(*(new_topic(settings, t, 6 if t is PREDICTIONS_SHADOW else 4) for t in BULK))
 
-    with PredictionPublisher(settings, instance_id="i") as publisher, pytest.raises(
-        ConfigError, match=r"primary\.v1 has 4 partitions but .*shadow\.v1 has 6"
+    with (
+        PredictionPublisher(settings, instance_id="i") as publisher,
+        pytest.raises(ConfigError, match=r"primary\.v1 has 4 partitions but .*shadow\.v1 has 6"),
     ):
         publisher.check_topics()
 
@@ -53,5 +54,8 @@ def test_another_partition_count_is_refused(kafka: KafkaBench) -> None:
 def test_missing_topics_are_named(kafka: KafkaBench) -> None:
     """Nothing is created on the way."""
     settings = kafka.settings()
-    with PredictionPublisher(settings, instance_id="i") as publisher, pytest.raises(ConfigError, match="topics create"):
+    with (
+        PredictionPublisher(settings, instance_id="i") as publisher,
+        pytest.raises(ConfigError, match="topics create"),
+    ):
         publisher.check_topics()

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.kafka import KafkaBench
 
 from paritygate.router.state import RoutingState
 from paritygate.router.watcher import DecisionWatcher, Source
@@ -16,6 +15,7 @@ from paritygate.schemas.errors import ConfigError
 from paritygate.schemas.metrics import Metrics
 from paritygate.schemas.prediction import Arm
 from paritygate.schemas.topics import DECISIONS, ROUTER_ACKS
+from tests.support.kafka import KafkaBench
 
 pytestmark = pytest.mark.broker
 WAIT_S = 20.0

@@ -19,10 +19,6 @@ import orjson
 import pytest
 from confluent_kafka import Producer
 from confluent_kafka.cimpl import NewTopic
-from tests.support.batch_model import difference, recompute, streamed
-from tests.support.kafka import KafkaBench, new_topic
-from tests.support.traffic import Traffic, make_traffic, plan_for
-from tests.support.worker import WorkerProcess
 
 from paritygate.cli.broker import RunningBroker, start_broker
 from paritygate.cli.main import main
@@ -45,6 +41,10 @@ from paritygate.schemas.topics import (
     TOPICS,
     WINDOWS,
 )
+from tests.support.batch_model import difference, recompute, streamed
+from tests.support.kafka import KafkaBench, new_topic
+from tests.support.traffic import Traffic, make_traffic, plan_for
+from tests.support.worker import WorkerProcess
 
 pytestmark = pytest.mark.broker
 
@@ -476,6 +476,8 @@ def test_worker_gives_up_on_a_broker_that_stays_away(own_broker: RunningBroker, 
     try:
         impatient.wait_owning()
         patient.wait_owning()
+        for worker in (impatient, patient):
+            until(lambda worker=worker: "the decider starts" in worker.log(), "the decider")  # type: ignore[misc]
         own_broker.kill()
         until(lambda: "cannot be read" in patient.log(), "the outage in the log")
         assert patient.terminate(timeout_s=15) == 0

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 from confluent_kafka import KafkaError, Producer
-from tests.support.kafka import KafkaBench
 
 from paritygate.cli.broker import RunningBroker
 from paritygate.schemas.topics import DECISIONS, PREDICTIONS_PRIMARY, PREDICTIONS_SHADOW, TOPICS
+from tests.support.kafka import KafkaBench
 
 
 def test_topics_of_the_table_are_made(kafka: KafkaBench) -> None:

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.broker import BrokerPool
-from tests.support.kafka import KafkaBench
 
 from paritygate.cli.broker import RunningBroker, process, start_broker
 from paritygate.cli.broker.address import read_state
 from paritygate.cli.broker.apache import ApacheKafka
 from paritygate.schemas.errors import ConfigError
 from paritygate.schemas.topics import DECISIONS
+from tests.support.broker import BrokerPool
+from tests.support.kafka import KafkaBench
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -12,8 +12,6 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from tests.support.kafka import KafkaBench, Record
-from tests.support.worker import WorkerProcess
 
 from paritygate.cli.main import main
 from paritygate.schemas.ack import RouterAck
@@ -30,6 +28,8 @@ from paritygate.schemas.topics import (
     ROUTER_ACKS,
     Topic,
 )
+from tests.support.kafka import KafkaBench, Record
+from tests.support.worker import WorkerProcess
 
 ROOT = Path(__file__).resolve().parents[2]
 SNIPPETS = ROOT / "docs" / "snippets"

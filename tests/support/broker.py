@@ -10,10 +10,10 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.support.container import start_container
 
 from paritygate.cli.broker import RunningBroker, start_broker
 from paritygate.schemas.errors import ParityGateError
+from tests.support.container import start_container
 
 KINDS = ("apache", "container")
 

@@ -6,6 +6,16 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+
+from paritygate.comparators.partition import PartitionJoin
+from paritygate.comparators.settings import JoinSettings
+from paritygate.comparators.tally import COUNT_NAMES, Tally
+from paritygate.schemas.columns import EventBatch
+from paritygate.schemas.errors import ConfigError, DecodeError
+from paritygate.schemas.outcome import Outcome
+from paritygate.schemas.platform import PlatformEvent
+from paritygate.schemas.prediction import Arm, Role, Status
+from paritygate.schemas.report import WindowReport
 from tests.support.batch_model import streamed
 from tests.support.join_bench import (
     GAP,
@@ -19,16 +29,6 @@ from tests.support.join_bench import (
     pairs,
     prediction,
 )
-
-from paritygate.comparators.partition import PartitionJoin
-from paritygate.comparators.settings import JoinSettings
-from paritygate.comparators.tally import COUNT_NAMES, Tally
-from paritygate.schemas.columns import EventBatch
-from paritygate.schemas.errors import ConfigError, DecodeError
-from paritygate.schemas.outcome import Outcome
-from paritygate.schemas.platform import PlatformEvent
-from paritygate.schemas.prediction import Arm, Role, Status
-from paritygate.schemas.report import WindowReport
 
 SETTINGS = JoinSettings("roll", ("geography",))  # window 1 s, grace 2 s, lateness 0.5 s, retained 2 s
 BASE, CAND = Arm.BASELINE, Arm.CANDIDATE

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from tests.support.batch_model import difference, recompute, streamed
-from tests.support.join_bench import GAP, POISON, TOPICS, JoinBench, prediction, topic_of
 
 from paritygate.comparators.settings import JoinSettings
 from paritygate.comparators.tally import Tally
 from paritygate.schemas.outcome import Outcome
 from paritygate.schemas.platform import PlatformEvent
 from paritygate.schemas.prediction import Arm, PredictionEvent, Role, Status
+from tests.support.batch_model import difference, recompute, streamed
+from tests.support.join_bench import GAP, POISON, TOPICS, JoinBench, prediction, topic_of
 
 LATENESS_MS = 200
 JOIN = JoinSettings(

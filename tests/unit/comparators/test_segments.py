@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from tests.support.join_bench import PRIMARY_TOPIC, prediction
 
 from paritygate.comparators.segments import MAX_VALUE_CHARS, OTHER, Vocabulary
 from paritygate.schemas.columns import EventBatch
 from paritygate.schemas.prediction import Arm
+from tests.support.join_bench import PRIMARY_TOPIC, prediction
 
 
 def batch_of(*segments: dict[str, str], endpoint: str = "/e") -> EventBatch:

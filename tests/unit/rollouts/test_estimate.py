@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.rollouts.conftest import command, report, windows
 
 from paritygate.gates.assess import Assessment
 from paritygate.gates.verdict import Verdict, VerdictKind
 from paritygate.rollouts.estimate import remaining_ms, with_estimates
 from paritygate.rollouts.fold import Fold
 from paritygate.schemas.decision import GateDecision
+from tests.unit.rollouts.conftest import command, report, windows
 
 #: Too strict for the few requests of these tests, so the rollout waits for more of them.
 STRICT = {"error_rate": {"maximum": 0.001}}

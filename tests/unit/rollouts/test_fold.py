@@ -11,6 +11,12 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+
+from paritygate.rollouts.fold import Fold
+from paritygate.rollouts.state import ChainError, RolloutStatus
+from paritygate.schemas.command import Command
+from paritygate.schemas.decision import Action, GateDecision
+from paritygate.schemas.report import Histogram, WindowReport
 from tests.unit.rollouts.conftest import (
     ISSUED_AT_MS,
     ORIGIN_MS,
@@ -22,12 +28,6 @@ from tests.unit.rollouts.conftest import (
     report,
     windows,
 )
-
-from paritygate.rollouts.fold import Fold
-from paritygate.rollouts.state import ChainError, RolloutStatus
-from paritygate.schemas.command import Command
-from paritygate.schemas.decision import Action, GateDecision
-from paritygate.schemas.report import Histogram, WindowReport
 
 
 def run(records: Iterable[Command | WindowReport], fold: Fold | None = None) -> tuple[Fold, list[GateDecision]]:

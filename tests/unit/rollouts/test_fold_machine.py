@@ -8,13 +8,13 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from tests.unit.rollouts.conftest import PARTITIONS, command, report
 
 from paritygate.rollouts.replay import Refold, replay
 from paritygate.rollouts.state import RolloutState, RolloutStatus
 from paritygate.schemas.command import Command
 from paritygate.schemas.decision import Action, GateDecision
 from paritygate.schemas.report import WindowReport
+from tests.unit.rollouts.conftest import PARTITIONS, command, report
 
 ROLLOUTS = st.sampled_from(["r1", "r2", "s1"])
 SERVICE = {"r1": "fraud", "r2": "fraud", "s1": "search"}

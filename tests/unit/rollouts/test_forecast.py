@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.unit.rollouts.conftest import plan
 
 from paritygate.gates.truth import Truth
 from paritygate.rollouts.forecast import Decidable, GateForecast, StageForecast, forecast, shown
+from tests.unit.rollouts.conftest import plan
 
 
 def stages(maximum_seconds: int | None = 3600, minimum_pairs: int = 1000) -> list[dict[str, Any]]:

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.rollouts.conftest import plan
 
 from paritygate.gates.assess import Assessment
 from paritygate.gates.verdict import Verdict, VerdictKind, worst
@@ -16,6 +15,7 @@ from paritygate.rollouts.facts import Facts
 from paritygate.rollouts.judge import judge
 from paritygate.rollouts.state import RolloutState, RolloutStatus
 from paritygate.schemas.decision import Action
+from tests.unit.rollouts.conftest import plan
 
 PLAN = plan(candidate_silent_seconds=60, no_data_seconds=600)
 #: A window, the grace and the lateness of the join, and 5 s.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.rollouts.conftest import plan
 
 from paritygate.rollouts.ladder import Ladder, Stage
+from tests.unit.rollouts.conftest import plan
 
 
 def test_next_goes_one_rung_up_and_ends_at_the_top() -> None:

@@ -7,12 +7,12 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
-from tests.unit.rollouts.conftest import WINDOW_MS, report
 
 from paritygate.comparators.evidence.bernoulli import bernoulli
 from paritygate.comparators.tally import INDEX, Tally
 from paritygate.rollouts.ledger import Ledger
 from paritygate.schemas.report import WindowReport
+from tests.unit.rollouts.conftest import WINDOW_MS, report
 
 PARTITIONS = 4
 WINDOWS = 40

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.rollouts.conftest import ORIGIN_MS, WINDOW_MS, plan, report, windows
 
 from paritygate.comparators.buckets import BUCKET_COUNTS
 from paritygate.comparators.tally import Tally
 from paritygate.rollouts import ledger as room
 from paritygate.rollouts.ledger import Ledger, Taken
 from paritygate.schemas.report import Cell, Histogram, WindowReport
+from tests.unit.rollouts.conftest import ORIGIN_MS, WINDOW_MS, plan, report, windows
 
 STAGE = plan().stage("5")
 

@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import pytest
-from tests.unit.rollouts.conftest import plan
 
 from paritygate.gates.assess import Assessment
 from paritygate.gates.verdict import Verdict, VerdictKind
@@ -14,6 +13,7 @@ from paritygate.rollouts.judge import Ruling
 from paritygate.rollouts.ledger import Ledger
 from paritygate.rollouts.record import Position, record, rounded
 from paritygate.schemas.decision import Action, GateDecision
+from tests.unit.rollouts.conftest import plan
 
 PLAN = plan()
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
-from tests.unit.rollouts.conftest import PARTITIONS, command, report, windows
 
 from paritygate.rollouts.fold import Fold
 from paritygate.rollouts.replay import COMMANDED, Refold, chained, replay, schedule
 from paritygate.schemas.command import Command
 from paritygate.schemas.decision import GateDecision
 from paritygate.schemas.report import WindowReport
+from tests.unit.rollouts.conftest import PARTITIONS, command, report, windows
 
 Record = Command | WindowReport
 

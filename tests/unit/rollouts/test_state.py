@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.unit.rollouts.conftest import plan
 
 from paritygate.rollouts.state import ChainError, RolloutState, RolloutStatus
 from paritygate.schemas.decision import Action, GateDecision
+from tests.unit.rollouts.conftest import plan
 
 PLAN = plan()
 
