@@ -11,6 +11,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from aiokafka.errors import KafkaError
+from faust.exceptions import ProducerSendError
+
+from paritygate.schemas.errors import RecoverableError
+from paritygate.streams.log_lines import described
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outgoing:
@@ -30,13 +36,16 @@ class Outbox:
         self._app = app
 
     async def send(self, records: Iterable[Outgoing]) -> None:
-        """Write all records; returns when every one is acknowledged, raises what the first failure was."""
+        """Write all records; returns when every one is acknowledged.
+
+        :raises RecoverableError: one could not be written within the producer's time; names its topic.
+        """
         producer = await self._app.maybe_start_producer()
-        await asyncio.gather(
-            *(
-                producer.send_and_wait(
-                    r.topic, r.key, r.value, r.partition, None, list(r.headers) if r.headers else None
-                )
-                for r in records
-            )
-        )
+        await asyncio.gather(*(self._send_one(producer, r) for r in records))
+
+    async def _send_one(self, producer: Any, record: Outgoing) -> None:
+        headers = list(record.headers) or None
+        try:
+            await producer.send_and_wait(record.topic, record.key, record.value, record.partition, None, headers)
+        except (KafkaError, ProducerSendError) as e:
+            raise RecoverableError(f"{record.topic} cannot be written: {described(e)}") from e

@@ -53,7 +53,7 @@ async def check_topics(settings: WorkerSettings) -> None:
         ) from None
     except (KafkaError, ValueError) as e:
         raise ConfigError(f"the broker at {kafka.bootstrap} cannot be used: {described(e)}") from None
-    _check_counts(settings, counts, state)
+    check_counts(settings, counts, state)
 
 
 async def _partition_counts(kafka: KafkaSettings, names: list[str]) -> dict[str, int]:
@@ -66,7 +66,7 @@ async def _partition_counts(kafka: KafkaSettings, names: list[str]) -> dict[str,
     return {d["topic"]: len(d["partitions"]) for d in described_topics if d["error_code"] == 0}
 
 
-def _check_counts(settings: WorkerSettings, counts: dict[str, int], state: str) -> None:
+def check_counts(settings: WorkerSettings, counts: dict[str, int], state: str) -> None:
     kafka = settings.kafka
     missing = [kafka.topic(t.name) for t in TOPICS if kafka.topic(t.name) not in counts]
     if missing:
@@ -171,7 +171,8 @@ class Process(faust.Worker):
         if self._ended.wait(STOP_WITHIN_S):
             return
         # A broker that is away holds up what Faust does to part from its group. A crash costs nothing here.
-        log.warning("the broker is away: ends without a goodbye after %g s", STOP_WITHIN_S)
+        if self._code is None:
+            log.warning("the broker is away: ends without a goodbye after %g s", STOP_WITHIN_S)
         os._exit(self.say_end(0))
 
 

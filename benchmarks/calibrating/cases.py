@@ -222,9 +222,9 @@ def _events() -> Iterator[Case]:
     strict, some = "maximum 0, excludes 1/h", "maximum 3, excludes 1/h"
     yield row(strict, "no event", Events(rate_per_hour=0.0, maximum=0), "within")
     yield row(strict, "exactly the rate to exclude", Events(rate_per_hour=1.0, maximum=0), "beyond", counted)
+    yield row(strict, "2/h", Events(rate_per_hour=2.0, maximum=0), "beyond", counted)
     yield row(some, "exactly the rate to exclude", Events(rate_per_hour=1.0, maximum=3), "beyond", counted)
     yield row(some, "just beyond, 1.1/h", Events(rate_per_hour=1.1, maximum=3), "beyond", counted)
-    yield row(strict, "2/h", Events(rate_per_hour=2.0, maximum=0), "beyond", counted)
 
 
 def _labels() -> Iterator[Case]:

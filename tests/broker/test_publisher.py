@@ -36,7 +36,9 @@ def test_both_answers_of_a_request_land_in_one_partition(kafka: KafkaBench) -> N
     assert len({r.partition for r in primary}) == 4
     for record in primary:
         got = decode_prediction(record.value)
-        assert (got.request_id.encode(), got.event_at_ms) == (record.key, record.timestamp_ms)
+        assert got.request_id.encode() == record.key
+        # The record's own time is the broker's: what a producer's clock is held against.
+        assert record.timestamp_ms > got.event_at_ms
 
 
 def test_another_partition_count_is_refused(kafka: KafkaBench) -> None:

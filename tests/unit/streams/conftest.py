@@ -1,0 +1,147 @@
+"""A log in memory that answers fetches as a broker does, and the small fakes around it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pytest
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+
+from paritygate.comparators.settings import JoinSettings
+from paritygate.schemas.client import KafkaSettings
+from paritygate.schemas.codec import encode
+from paritygate.schemas.prediction import Arm, PredictionEvent, Role, Status
+from paritygate.streams.fetch import Fetched, Lost
+from paritygate.streams.outbox import Outgoing
+from paritygate.streams.settings import WorkerSettings
+
+#: (timestamp_ms, key, value) of one record.
+Entry = tuple[int, bytes | None, bytes | None]
+
+
+def _raw_batch(entries: Sequence[Entry], base_offset: int = 0) -> bytes:
+    builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 1 << 30)
+    for i, (timestamp_ms, key, value) in enumerate(entries):
+        assert builder.append(i, timestamp_ms, key, value, []) is not None
+    raw = bytearray(builder.build())
+    raw[:8] = base_offset.to_bytes(8, "big")
+    return bytes(raw)
+
+
+@pytest.fixture(scope="session")
+def raw_batch() -> Callable[..., bytes]:
+    """The bytes of a record batch: ``raw_batch(entries, base_offset=0)``."""
+    return _raw_batch
+
+
+@pytest.fixture(scope="session")
+def settings() -> WorkerSettings:
+    """Settings of a worker that no broker hears of; one partition."""
+    return WorkerSettings(kafka=KafkaSettings(bootstrap="nowhere:1"), partitions=1, checkpoint_ms=1)
+
+
+class Memory:
+    """Outbox, snapshot store and log of one test."""
+
+    def __init__(self) -> None:
+        self.log: dict[tuple[str, int], list[bytes]] = {}
+        self.ends: dict[tuple[str, int], int] = {}
+        self.asked: list[dict[tuple[str, int], int]] = []
+        self.silent: set[str] = set()
+        self.sent: list[Outgoing] = []
+        self.snapshots: dict[int, tuple[int, bytes]] = {}
+
+    def append(self, topic: str, entries: Sequence[Entry], partition: int = 0) -> None:
+        """Append one record batch."""
+        place = topic, partition
+        end = self.ends.get(place, 0)
+        self.log.setdefault(place, []).append(_raw_batch(entries, end))
+        self.ends[place] = end + len(entries)
+
+    async def fetch(self, positions: Mapping[tuple[str, int], int]) -> tuple[list[Fetched], list[Lost]]:
+        """One batch a topic partition and request; topics in ``silent`` do not answer."""
+        await asyncio.sleep(0)
+        self.asked.append(dict(positions))
+        found = []
+        for (topic, partition), start in positions.items():
+            if topic in self.silent:
+                continue
+            data, at = b"", 0
+            for batch in self.log.get((topic, partition), ()):
+                at += int.from_bytes(batch[57:61], "big")
+                if at > start:
+                    data = batch
+                    break
+            end = self.ends.get((topic, partition), 0)
+            found.append(Fetched(topic=topic, partition=partition, start=start, data=data, log_end=end))
+        return found, []
+
+    async def start(self) -> None:
+        """Nothing to connect."""
+
+    async def stop(self) -> None:
+        """Nothing to close."""
+
+    async def send(self, records: Any) -> None:
+        """Keep what is written."""
+        await asyncio.sleep(0)
+        self.sent += list(records)
+
+    def newest(self, partition: int) -> tuple[int, bytes] | None:
+        """The snapshot of a partition."""
+        return self.snapshots.get(partition)
+
+    async def save(self, partition: int, generation: int, data: bytes) -> None:
+        """Keep a snapshot."""
+        await asyncio.sleep(0)
+        self.snapshots[partition] = generation, data
+
+
+class Registry:
+    """Knows one rollout from the beginning."""
+
+    def __init__(self, join: JoinSettings) -> None:
+        self.plans = {join.rollout_id: self}
+        self._join = join
+        self.refreshed = 0
+
+    def join_settings(self) -> JoinSettings:
+        """As a plan gives them."""
+        return self._join
+
+    def live(self) -> dict[str, Any]:
+        """All that is known."""
+        return dict(self.plans)
+
+    async def refresh(self) -> None:
+        """Nothing new."""
+        self.refreshed += 1
+
+
+@pytest.fixture
+def memory() -> Memory:
+    """An empty log."""
+    return Memory()
+
+
+@pytest.fixture
+def registry() -> Registry:
+    """Knows rollout ``r``."""
+    return Registry(JoinSettings(rollout_id="r", dimensions=()))
+
+
+def _event(request_id: str, arm: Arm, at_ms: int, rollout: str = "r") -> Entry:
+    role = Role.PRIMARY if arm is Arm.BASELINE else Role.SHADOW
+    event = PredictionEvent(
+        request_id=request_id, rollout_id=rollout, arm=arm, role=role, event_at_ms=at_ms, latency_ms=1.0,
+        status=Status.OK, model_version="1", instance_id="i",
+    )  # fmt: skip
+    return at_ms, request_id.encode(), encode(event)
+
+
+@pytest.fixture(scope="session")
+def event() -> Callable[..., Entry]:
+    """One prediction as a record: ``event(request_id, arm, at_ms, rollout="r")``."""
+    return _event

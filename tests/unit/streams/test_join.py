@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import cramjam
+import pytest
+from tests.unit.streams.conftest import Entry, Memory, Registry
+
+from paritygate.comparators.partition import PartitionJoin
+from paritygate.schemas.codec import decode_report
+from paritygate.schemas.prediction import Arm
+from paritygate.schemas.topics import PREDICTIONS_PRIMARY, PREDICTIONS_SHADOW, dead_letter_topic
+from paritygate.streams import join as module
+from paritygate.streams.join import MAX_RECONNECT_MS, MAX_SKEW_MS, Absence, JoinKeeper, too_far_ahead
+from paritygate.streams.metrics import WorkerMetrics
+from paritygate.streams.settings import WorkerSettings
+
+PRIMARY, SHADOW = PREDICTIONS_PRIMARY.name, PREDICTIONS_SHADOW.name
+Event = Callable[..., Entry]
+NOW_MS = 1_000_000
+
+
+class Bench:
+    """A keeper on a log in memory, with a clock that stands still."""
+
+    def __init__(self, settings: WorkerSettings, memory: Memory, registry: Registry) -> None:
+        self.memory, self.settings, self.registry = memory, settings, registry
+        self.now_ms = NOW_MS
+        self.keeper = self.new_keeper()
+
+    def new_keeper(self) -> JoinKeeper:
+        registry: Any = self.registry
+        outbox: Any = self.memory
+        return JoinKeeper(
+            self.settings, registry=registry, outbox=outbox, store=self.memory, metrics=WorkerMetrics(),
+            clock_ms=lambda: self.now_ms,
+        )  # fmt: skip
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        for _ in range(2_000):
+            if holds():
+                return
+            assert self.keeper.failed() is None
+            await asyncio.sleep(0.001)
+        raise AssertionError("it did not come")
+
+    def saved(self) -> PartitionJoin:
+        return PartitionJoin.restore(bytes(cramjam.zstd.decompress(self.memory.snapshots[0][1])))
+
+    async def read_all(self) -> None:
+        """Wait until a snapshot holds all that the log has."""
+        places = [(topic, end) for (topic, _), end in self.memory.ends.items()]
+
+        def all_counted() -> bool:
+            if 0 not in self.memory.snapshots:
+                return False
+            saved = self.saved()
+            return all(saved.committed(topic) == end for topic, end in places)
+
+        await self.until(all_counted)
+
+
+@pytest.fixture
+def bench(settings: WorkerSettings, memory: Memory, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    monkeypatch.setattr(module, "BatchFetcher", lambda *_, **__: memory)
+    return Bench(settings, memory, registry)
+
+
+def both(event: Event, number: int, at_ms: int) -> tuple[Entry, Entry]:
+    return event(f"q{number}", Arm.BASELINE, at_ms), event(f"q{number}", Arm.CANDIDATE, at_ms)
+
+
+async def test_snapshot_comes_after_the_windows_that_it_forgets(bench: Bench, event: Event) -> None:
+    """Windows are written before the snapshot; the next owner goes on from it with a higher generation."""
+    for n in range(30):
+        ours, theirs = both(event, n, NOW_MS + n * 1_000)
+        bench.memory.append(PRIMARY, [ours])
+        bench.memory.append(SHADOW, [theirs])
+    await bench.keeper.take([0], group_generation=4)
+    await bench.read_all()
+    await bench.keeper.release()
+    first = [decode_report(o.value) for o in bench.memory.sent]
+    assert bench.keeper.partitions == ()
+    assert sum(r.cells[0].counts[r.count_names.index("pairs")] for r in first if r.cells) > 20
+    assert bench.memory.snapshots[0][0] == 4
+
+    bench.memory.sent.clear()
+    for n in range(30, 60):
+        ours, theirs = both(event, n, NOW_MS + n * 1_000)
+        bench.memory.append(PRIMARY, [ours])
+        bench.memory.append(SHADOW, [theirs])
+    bench.keeper = bench.new_keeper()
+    await bench.keeper.take([0], group_generation=4)
+    await bench.read_all()
+    await bench.keeper.close()
+    second = [decode_report(o.value) for o in bench.memory.sent]
+    assert {r.generation for r in second} == {5}
+    assert min(r.revision for r in second) > max(r.revision for r in first)
+
+
+async def test_poison_is_buried_once_across_a_restart(bench: Bench, event: Event) -> None:
+    """A checkpoint holds what was buried: reading it again for the sake of memory buries nothing."""
+    ours, theirs = both(event, 0, NOW_MS)
+    bench.memory.append(PRIMARY, [ours, (NOW_MS, b"k", b"junk"), (NOW_MS, None, ours[2])])
+    bench.memory.append(SHADOW, [theirs])
+    await bench.keeper.take([0], group_generation=1)
+    await bench.read_all()
+    await bench.keeper.close()
+    grave = dead_letter_topic(PREDICTIONS_PRIMARY).name
+    buried = [o for o in bench.memory.sent if o.topic == grave]
+    assert [(o.key, o.value) for o in buried] == [(b"k", b"junk"), (None, ours[2])]
+
+    bench.memory.asked.clear()
+    bench.keeper = bench.new_keeper()
+    await bench.keeper.take([0], group_generation=1)
+    await bench.until(lambda: len(bench.memory.asked) > 5)
+    await bench.keeper.close()
+    assert bench.memory.asked[0][PRIMARY, 0] == 0, "it reads again"
+    assert [o for o in bench.memory.sent if o.topic == grave] == buried
+    assert bench.saved().bins()["poison"] == 2
+
+
+async def test_skewed_sources_go_on_after_a_restart(bench: Bench, event: Event) -> None:
+    """One topic is far ahead of the other when the worker dies: neither waits for the other for ever."""
+    bench.memory.append(PRIMARY, [event("q0", Arm.BASELINE, NOW_MS + MAX_SKEW_MS * 3)])
+    for n in range(1, 4):
+        bench.memory.append(SHADOW, [event(f"q{n}", Arm.CANDIDATE, NOW_MS + n)])
+    first = PartitionJoin(0, 1)
+    first.declare(bench.registry.join_settings())
+    for topic, stop in ((PRIMARY, 1), (SHADOW, 1)):
+        from paritygate.schemas.columnar import decode_batches  # noqa: PLC0415
+
+        decoded = decode_batches(topic, 0, bench.memory.log[topic, 0][0], 0)
+        first.ingest(decoded.batch, stop)
+    bench.memory.snapshots[0] = 1, bytes(cramjam.zstd.compress(first.snapshot()))
+    bench.memory.append(PRIMARY, [event("q9", Arm.BASELINE, NOW_MS + MAX_SKEW_MS * 3)])
+
+    await bench.keeper.take([0], group_generation=1)
+    await bench.read_all()
+    await bench.keeper.close()
+    assert bench.saved().newest_ms == {PRIMARY: NOW_MS + MAX_SKEW_MS * 3, SHADOW: NOW_MS + 3}
+
+
+async def test_unknown_rollouts_are_asked_for_before_they_are_foreign(bench: Bench, event: Event) -> None:
+    """The command topic is read to its end whenever an id comes that nobody named."""
+    bench.memory.append(PRIMARY, [event("q0", Arm.BASELINE, NOW_MS, "nobodys")])
+    await bench.keeper.take([0], group_generation=1)
+    asked_at_start = bench.registry.refreshed
+    await bench.read_all()
+    await bench.keeper.close()
+    assert bench.registry.refreshed > asked_at_start
+    assert bench.saved().bins() == {"foreign": 1}
+
+
+async def test_release_does_not_wait_for_a_broker_that_hangs(
+    bench: Bench, event: Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A write that never ends is given up after the time allowed; the snapshot stays what it was."""
+    await bench.keeper.take([0], group_generation=1)
+    before = bench.memory.snapshots[0]
+
+    async def hang(*_: Any) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(bench.memory, "save", hang)
+    bench.memory.append(PRIMARY, [event("q0", Arm.BASELINE, NOW_MS)])
+    await asyncio.wait_for(bench.keeper.release(timeout_s=0.05), 2)
+    assert bench.keeper.partitions == ()
+    assert bench.memory.snapshots[0] == before
+
+
+@pytest.mark.parametrize(
+    ("newest", "at_end", "waits"),
+    [
+        ({PRIMARY: None, SHADOW: 0}, set(), False),
+        ({PRIMARY: 0, SHADOW: None}, set(), False),
+        ({PRIMARY: MAX_SKEW_MS, SHADOW: 0}, set(), False),
+        ({PRIMARY: MAX_SKEW_MS + 1, SHADOW: 0}, set(), True),
+        ({PRIMARY: MAX_SKEW_MS + 1, SHADOW: 0}, {SHADOW}, False),
+        ({PRIMARY: MAX_SKEW_MS + 1, SHADOW: 0}, {PRIMARY}, True),
+        ({PRIMARY: 0, SHADOW: MAX_SKEW_MS + 1}, set(), False),
+    ],
+)
+def test_topic_ahead_waits_for_the_one_behind(newest: dict[str, int | None], at_end: set[str], waits: bool) -> None:
+    """Only the topic that is ahead waits, and only for one that has something to catch up."""
+    assert too_far_ahead(PRIMARY, newest, at_end) is waits
+
+
+def test_at_most_one_of_two_topics_waits() -> None:
+    """Whatever the times are, one of the two is read: they cannot wait for each other."""
+    for ours in range(0, 3 * MAX_SKEW_MS, 1_000):
+        for theirs in range(0, 3 * MAX_SKEW_MS, 1_000):
+            newest: dict[str, int | None] = {PRIMARY: ours, SHADOW: theirs}
+            assert not (too_far_ahead(PRIMARY, newest, ()) and too_far_ahead(SHADOW, newest, ()))
+
+
+def test_absence_lasts_as_long_again_as_it_took() -> None:
+    """Producers pause longer the longer it takes: log ends are trusted when the last may be back."""
+    absence, asked = Absence(), {("t", 0), ("t", 1)}
+    absence.note(1_000, asked, asked)
+    assert absence.is_over(0, 1_000)
+    absence.note(2_000, asked, {("t", 1)})
+    absence.note(3_500, asked, {("t", 1)})
+    assert not absence.is_over(0, 3_500)
+    assert absence.is_over(1, 3_500), "the other partition was read all the time"
+    absence.note(4_000, asked, asked)
+    assert not absence.is_over(0, 4_000)
+    assert not absence.is_over(0, 7_999)
+    assert absence.is_over(0, 8_000)
+    absence.note(10_000, asked, set())
+    absence.note(1_000_000, asked, asked)
+    assert not absence.is_over(0, 1_000_000 + MAX_RECONNECT_MS - 1)
+    assert absence.is_over(0, 1_000_000 + MAX_RECONNECT_MS)
