@@ -64,13 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows = []
     print(_heading())
     with ProcessPoolExecutor(options.jobs) as pool:
-        counts, seeds = [min(runs, case.most) for case in chosen], [options.seed] * len(chosen)
-        for row in pool.map(calibrate, chosen, counts, seeds):
+        for row in pool.map(calibrate, chosen, [runs] * len(chosen), [options.seed] * len(chosen)):
             rows.append(row)
             print(_line(row), flush=True)
-    print(
-        f"\n{len(rows)} rows of up to {runs:,} rollouts in {time.perf_counter() - began:.0f} s; (!) known weakness"
-    )
+    print(f"\n{len(rows)} rows of {runs:,} rollouts in {time.perf_counter() - began:.0f} s; (!) known weakness")
     if options.json:
         result = {
             "rows": rows,

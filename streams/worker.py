@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import threading
+from collections.abc import Mapping
 
 import faust
 from aiokafka.admin import AIOKafkaAdminClient
@@ -42,18 +43,17 @@ async def check_topics(settings: WorkerSettings) -> None:
     :raises ConfigError: names the topics and what to do.
     """
     kafka = settings.kafka
-    state = state_topic(settings)
     try:
         # No client waits for longer than this altogether, also where something accepts and never answers.
         async with asyncio.timeout(ANSWER_WITHIN_S):
-            counts = await _partition_counts(kafka, [*(kafka.topic(t.name) for t in TOPICS), state])
+            counts = await _partition_counts(kafka, [*(kafka.topic(t.name) for t in TOPICS), state_topic(settings)])
     except (KafkaConnectionError, TimeoutError, OSError):
         raise BrokerUnavailableError(
             f"no Kafka broker answers at {kafka.bootstrap}: is it running? 'paritygate broker up' starts one"
         ) from None
     except (KafkaError, ValueError) as e:
         raise ConfigError(f"the broker at {kafka.bootstrap} cannot be used: {described(e)}") from None
-    check_counts(settings, counts, state)
+    check_counts(settings, counts)
 
 
 async def _partition_counts(kafka: KafkaSettings, names: list[str]) -> dict[str, int]:
@@ -66,8 +66,12 @@ async def _partition_counts(kafka: KafkaSettings, names: list[str]) -> dict[str,
     return {d["topic"]: len(d["partitions"]) for d in described_topics if d["error_code"] == 0}
 
 
-def check_counts(settings: WorkerSettings, counts: dict[str, int], state: str) -> None:
-    kafka = settings.kafka
+def check_counts(settings: WorkerSettings, counts: Mapping[str, int]) -> None:
+    """Refuse partition counts (by topic, as on the cluster) with which pairs, order or snapshots would be lost.
+
+    :raises ConfigError: names the topics, their counts and what to do.
+    """
+    kafka, state = settings.kafka, state_topic(settings)
     missing = [kafka.topic(t.name) for t in TOPICS if kafka.topic(t.name) not in counts]
     if missing:
         raise ConfigError(f"topics are missing: {', '.join(missing)}; make them with 'paritygate topics create'")

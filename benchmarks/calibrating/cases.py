@@ -32,7 +32,7 @@ BURSTS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One row. ``chunk``: runs simulated at once; ``most``: the most runs of a row that is slow."""
+    """One row. ``chunk``: runs simulated at once, which decides memory and, with the seed, the numbers."""
 
     gate: str
     case: str
@@ -40,7 +40,6 @@ class Case:
     within: bool
     beyond: bool
     chunk: int = 200
-    most: int = 1_000_000
     note: str | None = None
     known_weakness: bool = False
 
@@ -78,14 +77,7 @@ def _rate(gate: GateSpec, label: str, case: str, stream: Traffic, truth: str, **
 
 def _case(label: str, case: str, simulate: Simulate, truth: str, **more: Any) -> Case:
     within, beyond = truth in ("within", "at"), truth in ("at", "beyond")
-    return Case(
-        gate=label,
-        case=case,
-        simulate=simulate,
-        within=within,
-        beyond=beyond,
-        **more,
-    )
+    return Case(gate=label, case=case, simulate=simulate, within=within, beyond=beyond, **more)
 
 
 def _absolute() -> Iterator[Case]:

@@ -88,7 +88,7 @@ def test_the_committed_result_keeps_the_declared_error_rates() -> None:
             assert row["note"], named(row)
         else:
             assert all(rate <= ALPHA for rate in wrong(row)), named(row)
-            assert row["runs"] >= 500
+            assert row["runs"] >= 2_000
 
 
 def tally_of(drawn: Windows, run: int, first: int, end: int) -> Tally:

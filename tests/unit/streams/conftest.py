@@ -105,7 +105,7 @@ class Registry:
     def __init__(self, join: JoinSettings) -> None:
         self.plans = {join.rollout_id: self}
         self._join = join
-        self.refreshed = 0
+        self.asked_for: list[set[str]] = []
 
     def join_settings(self) -> JoinSettings:
         """As a plan gives them."""
@@ -117,7 +117,10 @@ class Registry:
 
     async def refresh(self) -> None:
         """Nothing new."""
-        self.refreshed += 1
+
+    async def settle(self, rollout_ids: set[str]) -> None:
+        """They stay unknown."""
+        self.asked_for.append(rollout_ids)
 
 
 @pytest.fixture

@@ -91,14 +91,14 @@ async def test_log_that_ends_before_the_position_ends_the_worker(
     client.answers["t", 0] = (OUT_OF_RANGE, -1, b"")
     assert await fetcher.fetch({("t", 0): 5}) == ([], [])
     monkeypatch.setattr(fetch, "CUT_AFTER_S", -1.0)
-    with pytest.raises(LogCutError, match="t-0 ends before offset 5, .*PARITYGATE_WORKER_APP_ID"):
+    with pytest.raises(LogCutError, match=r"t-0 ends before offset 5, .*PARITYGATE_WORKER_APP_ID"):
         await fetcher.fetch({("t", 0): 5})
 
 
 async def test_trouble_is_said_once_and_its_end_too(
     client: Client, fetcher: BatchFetcher, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A broker that is away leaves the others' answers alone; the log has one line for it and one for its return."""
+    """A broker that is away leaves the others' answers alone; the log says when it begins and when it ends."""
     caplog.set_level(logging.INFO, logger="paritygate")
     client.away.add(1)
     for _ in range(3):
@@ -123,8 +123,8 @@ async def test_trouble_is_said_once_and_its_end_too(
 async def test_absent_broker_is_named() -> None:
     """Neither the fetcher nor a consumer waits for ever for a broker that is not there."""
     fetcher = BatchFetcher(KAFKA, ["t"], wait_ms=10, partition_bytes=100)
-    with pytest.raises(BrokerUnavailableError, match="127.0.0.1:1"):
+    with pytest.raises(BrokerUnavailableError, match=r"127\.0\.0\.1:1$"):
         await fetcher.start()
     await fetcher.stop()
-    with pytest.raises(BrokerUnavailableError, match="127.0.0.1:1"):
+    with pytest.raises(BrokerUnavailableError, match=r"127\.0\.0\.1:1$"):
         await start_consumer(KAFKA)
