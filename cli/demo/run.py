@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from prometheus_client import start_http_server
@@ -161,12 +162,23 @@ def _tell_where(stack: Stack) -> None:
         note(f"  {stack.kafka.topic(topic.name):28} {records:>7,} records: {topic.about}")
     note(f"  plans, summaries, logs: {stack.folder}")
     if stack.kind == "apache":
+        verb = _how_to_call()
         note("to look at the topics again:")
-        note(f"  export PARITYGATE_RUN={stack.folder}; paritygate broker up")
-        note("  paritygate status                   the newest decision of each rollout, gate by gate")
-        note("  paritygate tail audit.v1            every decision with its reasons: the audit")
-        note("  paritygate tail windows.v1 --max 3  what the decisions rest on")
-        note("  paritygate broker down")
+        note(f"  export PARITYGATE_RUN={stack.folder}; {verb} broker up")
+        note(f"  {verb} status                   the newest decision of each rollout, gate by gate")
+        note(f"  {verb} tail audit.v1            every decision with its reasons: the audit")
+        note(f"  {verb} tail windows.v1 --max 3  what the decisions rest on")
+        note(f"  {verb} broker down")
+
+
+def _how_to_call() -> str:
+    """``paritygate``, or its path where the environment that it lies in is not active."""
+    if shutil.which("paritygate"):
+        return "paritygate"
+    script = Path(sys.executable).with_name("paritygate")
+    with suppress(ValueError):
+        script = script.relative_to(Path.cwd())
+    return str(script)
 
 
 def write_json(path: Path, summaries: list[Summary]) -> None:
