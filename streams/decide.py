@@ -5,15 +5,16 @@ the audit topic, folds both logs from their beginnings with each command at the 
 was applied, and must arrive at the recorded bytes; only what comes after them is written. A decision goes to
 ``audit.v1`` first, then to ``decisions.v1``, so that no router obeys what no auditor can see.
 
-The owner of partition 0 of ``rollouts.v1`` runs the only decider. Should two run for a moment, both write the
-same bytes, and readers take the first of each sequence.
+The owner of partition 0 of ``rollouts.v1`` runs the only decider. Should two run for a moment (one was cut off
+and does not know it yet), readers take the first of each sequence; so a decider reads back what stands in the
+audit, and where another one was first it folds again from there.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from aiokafka import AIOKafkaConsumer
@@ -36,6 +37,32 @@ POLL_MS = 50
 T = TypeVar("T")
 
 
+class Chain:
+    """Whether the chains in the audit are those that this decider derived."""
+
+    def __init__(self, recorded: Iterable[GateDecision]) -> None:
+        self._heads = {d.rollout_id: (d.sequence, d.digest()) for d in chained(recorded)}
+        self._ours: dict[tuple[str, int], GateDecision] = {}
+
+    def derived(self, decision: GateDecision) -> None:
+        """Call it before the decision is written."""
+        self._ours[decision.rollout_id, decision.sequence] = decision
+
+    def is_ours(self, value: bytes) -> bool:
+        """The next record of the audit, in log order. Repetitions and forks, which nobody obeys, are no matter."""
+        try:
+            decision = GateDecision.from_bytes(value)
+        except PoisonError:
+            return True
+        rollout, sequence = decision.rollout_id, decision.sequence
+        before, head = self._heads.get(rollout, (-1, ""))
+        if sequence != before + 1 or decision.previous != head:
+            return True
+        self._heads[rollout] = sequence, decision.digest()
+        ours = self._ours.pop((rollout, sequence), None)
+        return ours is not None and ours.digest() == decision.digest()
+
+
 class Decider:
     """Runs the fold while this worker owns the command topic."""
 
@@ -49,6 +76,8 @@ class Decider:
         self._audit = TopicPartition(kafka.topic(AUDIT.name), 0)
         self._positions: dict[TopicPartition, int] = {}
         self._differences = 0
+        self._chain = Chain([])
+        self._told: set[int] = set()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -73,11 +102,16 @@ class Decider:
     async def _run(self) -> None:
         consumer = await start_consumer(self._kafka, fetch_max_wait_ms=POLL_MS, max_partition_fetch_bytes=8 << 20)
         try:
-            recorded = [d for _, d in await self._read(consumer, self._audit, GateDecision.from_bytes)]
-            commands = await self._read(consumer, self._commands, Command.from_bytes)
-            log.info("the decider starts with %d recorded decisions", len(recorded))
-            await self._republish_newest(recorded)
-            await self._fold(consumer, Refold(recorded, commands, skip_settled=True))
+            while True:
+                recorded = [d for _, d in await self._read(consumer, self._audit, GateDecision.from_bytes)]
+                # What was refused before the newest decision was told by the decider that took it.
+                self._told.update(range(max((d.commands_next for d in recorded), default=0)))
+                commands = await self._read(consumer, self._commands, Command.from_bytes)
+                log.info("the decider starts with %d recorded decisions", len(recorded))
+                self._differences = 0
+                self._chain = Chain(recorded)
+                await self._republish_newest(recorded)
+                await self._fold(consumer, Refold(recorded, commands, skip_settled=True))
         finally:
             await consumer.stop()
 
@@ -95,7 +129,7 @@ class Decider:
                     try:
                         found.append((record.offset, decode(record.value or b"")))
                     except PoisonError as e:
-                        log.error("%s offset %d is ignored: %s", record.topic, record.offset, e)
+                        self._refused(source, record.offset, str(e))
         self._positions[source] = await consumer.position(source)
         return found
 
@@ -116,17 +150,23 @@ class Decider:
         return Outgoing(topic=name, partition=0, key=key.encode(), value=decision.to_bytes())
 
     async def _fold(self, consumer: AIOKafkaConsumer, refold: Refold) -> None:
-        sources = [self._windows, self._commands]
+        """Decide until another decider is found to have been first."""
+        sources = [self._windows, self._commands, self._audit]
         consumer.assign(sources)
         begin = await consumer.beginning_offsets([self._windows])
         end = (await consumer.end_offsets([self._windows]))[self._windows]
         consumer.seek(self._windows, max(refold.windows_first, begin[self._windows]))
         consumer.seek(self._commands, self._positions[self._commands])
+        consumer.seek(self._audit, self._positions[self._audit])
         repeated = False
         while True:
             for source, batch in (await consumer.getmany(timeout_ms=POLL_MS)).items():
                 for record in batch:
-                    if source == self._windows:
+                    if source == self._audit:
+                        if not self._chain.is_ours(record.value or b""):
+                            log.warning("%s offset %d is not ours: folding again", record.topic, record.offset)
+                            return
+                    elif source == self._windows:
                         await self._write(self._apply_report(refold, record.offset, record.value))
                     else:
                         await self._write(self._apply_command(refold, record.offset, record.value))
@@ -146,21 +186,30 @@ class Decider:
         try:
             return refold.apply_command(offset, Command.from_bytes(value or b""))
         except PoisonError as e:
-            log.warning("%s offset %d is refused: %s", self._commands.topic, offset, e)
+            self._refused(self._commands, offset, str(e))
             return []
 
     def _report(self, refold: Refold) -> None:
         for offset, reason in refold.fold.take_rejected():
-            log.warning("%s offset %d is refused: %s", self._commands.topic, offset, reason)
+            self._refused(self._commands, offset, reason)
         for difference in refold.differences[self._differences :]:
             log.error("%s; what is recorded stands", difference)
             self._metrics.diverged()
         self._differences = len(refold.differences)
         self._metrics.deciding(refold.fold)
 
+    def _refused(self, source: TopicPartition, offset: int, reason: str) -> None:
+        told = source == self._commands and offset in self._told
+        log.log(
+            logging.DEBUG if told else logging.WARNING, "%s offset %d is refused: %s", source.topic, offset, reason
+        )
+        if source == self._commands:
+            self._told.add(offset)
+
     async def _write(self, decisions: list[GateDecision]) -> None:
         for decision in decisions:
             rollout = decision.rollout_id
+            self._chain.derived(decision)
             for topic in (AUDIT, DECISIONS):
                 await self._outbox.send([self._outgoing(topic, decision)])
             self._metrics.decided(decision)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Protocol
 
@@ -23,31 +23,27 @@ import cramjam
 from paritygate.comparators.partition import PartitionJoin
 from paritygate.schemas.codec import ConfluentIds, decode_outcome, decode_platform, encode
 from paritygate.schemas.columnar import decode_batches
-from paritygate.schemas.dead_letter import Poison, dead_letter
+from paritygate.schemas.dead_letter import Poison
 from paritygate.schemas.report import WindowReport
 from paritygate.schemas.topics import (
     BULK,
-    BY_NAME,
     OUTCOMES,
     PLATFORM,
     PREDICTIONS_PRIMARY,
     PREDICTIONS_SHADOW,
     WINDOWS,
 )
+from paritygate.streams.bury import Graves
 from paritygate.streams.control import RolloutRegistry
 from paritygate.streams.decode import decode_rows
 from paritygate.streams.fetch import BatchFetcher, Fetched, Lost
 from paritygate.streams.log_lines import described
 from paritygate.streams.metrics import WorkerMetrics
 from paritygate.streams.outbox import Outbox, Outgoing
+from paritygate.streams.pace import Absence, too_far_ahead
 from paritygate.streams.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
-
-#: A catching-up source may run this much event time ahead of its sibling before it is paused.
-MAX_SKEW_MS = 10_000
-#: Producers pause longer after each failed attempt, up to 10 s: so late may they find the broker again.
-MAX_RECONNECT_MS = 12_000
 
 
 class SnapshotStore(Protocol):
@@ -88,6 +84,7 @@ class JoinKeeper:
         self._last_data_ms: dict[int, int] = {}
         self._at_end: set[tuple[int, str]] = set()
         self._absence = Absence()
+        self._graves = Graves(settings, outbox, metrics)
         self._checkpointed_ms = 0
         self._fetcher: BatchFetcher | None = None
         self._task: asyncio.Task[None] | None = None
@@ -252,7 +249,8 @@ class JoinKeeper:
             counted = join.committed(name)
             poison = [p for p in await self._ingest(join, name, answer) if p.offset >= counted]
         if poison:
-            await self._bury(answer, name, poison)
+            await self._graves.bury(name, answer.partition, poison, self._clock_ms())
+            join.dead_letter(name, [p.offset for p in poison])
         position = join.position(name)
         at_end = position >= answer.log_end
         join.caught_up(name, at_end and self._absence.is_over(answer.partition, self._clock_ms()))
@@ -289,27 +287,6 @@ class JoinKeeper:
         if unknown:
             await self._registry.settle(unknown)
             self._declare()
-
-    async def _bury(self, answer: Fetched, name: str, poison: list[Poison]) -> None:
-        join = self._joins[answer.partition]
-        letters = [dead_letter(BY_NAME[name], answer.partition, self._settings.app_id, p) for p in poison]
-        await self._outbox.send(
-            Outgoing(
-                topic=self._settings.kafka.topic(letter.topic),
-                partition=0,
-                key=letter.key,
-                value=letter.value,
-                headers=letter.headers,
-            )
-            for letter in letters
-        )
-        join.dead_letter(name, [p.offset for p in poison])
-        for p in poison:
-            self._metrics.dead_letter(name, p.kind)
-        log.warning(
-            "%s-%d offset %d: %s (%d records of this fetch went to %s)",
-            answer.topic, answer.partition, poison[0].offset, poison[0].reason, len(poison), letters[0].topic,
-        )  # fmt: skip
 
     async def _settle(self, answered: set[tuple[str, int]], asked_ms: int) -> None:
         """Let time pass and publish what it closed.
@@ -359,43 +336,3 @@ class JoinKeeper:
         await asyncio.gather(*saves)
         self._checkpointed_ms = started_ms
         self._metrics.checkpoint(size, self._clock_ms() - started_ms)
-
-
-def too_far_ahead(name: str, newest_ms: Mapping[str, int | None], at_end: Collection[str]) -> bool:
-    """Whether the topic ``name`` is more than ``MAX_SKEW_MS`` of event time ahead of another one.
-
-    ``newest_ms``: newest event time per topic. A topic at its log end (``at_end``) has nothing to catch up,
-    and one that was never read holds nobody back.
-    """
-    mine = newest_ms.get(name)
-    return mine is not None and any(
-        other is not None and mine - other > MAX_SKEW_MS and topic not in at_end
-        for topic, other in newest_ms.items()
-        if topic != name
-    )
-
-
-class Absence:
-    """How long partitions could not be read, and when their log ends can be trusted again.
-
-    A log end means "nothing was sent" only while producers reach the broker. After an outage they come back
-    one by one, each after a pause that is no longer than it was away; until then a topic without news is
-    taken to be behind, or all that waited in the producers would come too late.
-    """
-
-    def __init__(self) -> None:
-        self._since_ms: dict[int, int] = {}
-        self._over_at_ms: dict[int, int] = {}
-
-    def note(self, now_ms: int, asked: Iterable[tuple[str, int]], answered: Collection[tuple[str, int]]) -> None:
-        """One request was answered in part or whole; both name ``(topic, partition)``."""
-        absent = {partition for topic, partition in asked if (topic, partition) not in answered}
-        for partition in absent:
-            self._since_ms.setdefault(partition, now_ms)
-        for partition in [p for p in self._since_ms if p not in absent]:
-            away_ms = now_ms - self._since_ms.pop(partition)
-            self._over_at_ms[partition] = now_ms + min(MAX_RECONNECT_MS, 2 * away_ms)
-
-    def is_over(self, partition: int, now_ms: int) -> bool:
-        """Whether silence of this partition means again that nothing was sent."""
-        return partition not in self._since_ms and now_ms >= self._over_at_ms.get(partition, now_ms)

@@ -13,8 +13,9 @@ from paritygate.schemas.columnar import decode_batches
 from paritygate.schemas.prediction import Arm
 from paritygate.schemas.topics import PREDICTIONS_PRIMARY, PREDICTIONS_SHADOW, dead_letter_topic
 from paritygate.streams import join as module
-from paritygate.streams.join import MAX_RECONNECT_MS, MAX_SKEW_MS, Absence, JoinKeeper, too_far_ahead
+from paritygate.streams.join import JoinKeeper
 from paritygate.streams.metrics import WorkerMetrics
+from paritygate.streams.pace import MAX_SKEW_MS
 from paritygate.streams.settings import WorkerSettings
 from tests.unit.streams.conftest import Entry, Memory, Registry
 
@@ -171,47 +172,3 @@ async def test_release_does_not_wait_for_a_broker_that_hangs(
     await asyncio.wait_for(bench.keeper.release(timeout_s=0.05), 2)
     assert bench.keeper.partitions == ()
     assert bench.memory.snapshots[0] == before
-
-
-@pytest.mark.parametrize(
-    ("newest", "at_end", "waits"),
-    [
-        ({PRIMARY: None, SHADOW: 0}, set(), False),
-        ({PRIMARY: 0, SHADOW: None}, set(), False),
-        ({PRIMARY: MAX_SKEW_MS, SHADOW: 0}, set(), False),
-        ({PRIMARY: MAX_SKEW_MS + 1, SHADOW: 0}, set(), True),
-        ({PRIMARY: MAX_SKEW_MS + 1, SHADOW: 0}, {SHADOW}, False),
-        ({PRIMARY: MAX_SKEW_MS + 1, SHADOW: 0}, {PRIMARY}, True),
-        ({PRIMARY: 0, SHADOW: MAX_SKEW_MS + 1}, set(), False),
-    ],
-)
-def test_topic_ahead_waits_for_the_one_behind(newest: dict[str, int | None], at_end: set[str], waits: bool) -> None:
-    """Only the topic that is ahead waits, and only for one that has something to catch up."""
-    assert too_far_ahead(PRIMARY, newest, at_end) is waits
-
-
-def test_at_most_one_of_two_topics_waits() -> None:
-    """Whatever the times are, one of the two is read: they cannot wait for each other."""
-    for ours in range(0, 3 * MAX_SKEW_MS, 1_000):
-        for theirs in range(0, 3 * MAX_SKEW_MS, 1_000):
-            newest: dict[str, int | None] = {PRIMARY: ours, SHADOW: theirs}
-            assert not (too_far_ahead(PRIMARY, newest, ()) and too_far_ahead(SHADOW, newest, ()))
-
-
-def test_absence_lasts_as_long_again_as_it_took() -> None:
-    """Producers pause longer the longer it takes: log ends are trusted when the last may be back."""
-    absence, asked = Absence(), {("t", 0), ("t", 1)}
-    absence.note(1_000, asked, asked)
-    assert absence.is_over(0, 1_000)
-    absence.note(2_000, asked, {("t", 1)})
-    absence.note(3_500, asked, {("t", 1)})
-    assert not absence.is_over(0, 3_500)
-    assert absence.is_over(1, 3_500), "the other partition was read all the time"
-    absence.note(4_000, asked, asked)
-    assert not absence.is_over(0, 4_000)
-    assert not absence.is_over(0, 7_999)
-    assert absence.is_over(0, 8_000)
-    absence.note(10_000, asked, set())
-    absence.note(1_000_000, asked, asked)
-    assert not absence.is_over(0, 1_000_000 + MAX_RECONNECT_MS - 1)
-    assert absence.is_over(0, 1_000_000 + MAX_RECONNECT_MS)

@@ -1,0 +1,54 @@
+"""When to wait: for the topic that is behind, and for producers that have not found the broker again.
+
+Law: of two topics at most one waits for the other. Silence means "nothing was sent" only while producers reach
+the broker. Pure: the time comes as an argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+#: A catching-up source may run this much event time ahead of its sibling before it is paused.
+MAX_SKEW_MS = 10_000
+#: Producers pause longer after each failed attempt, up to 10 s: so late may they find the broker again.
+MAX_RECONNECT_MS = 12_000
+
+
+def too_far_ahead(name: str, newest_ms: Mapping[str, int | None], at_end: Collection[str]) -> bool:
+    """Whether the topic ``name`` is more than ``MAX_SKEW_MS`` of event time ahead of another one.
+
+    ``newest_ms``: newest event time per topic. A topic at its log end (``at_end``) has nothing to catch up,
+    and one that was never read holds nobody back.
+    """
+    mine = newest_ms.get(name)
+    return mine is not None and any(
+        other is not None and mine - other > MAX_SKEW_MS and topic not in at_end
+        for topic, other in newest_ms.items()
+        if topic != name
+    )
+
+
+class Absence:
+    """How long partitions could not be read, and when their log ends can be trusted again.
+
+    A log end means "nothing was sent" only while producers reach the broker. After an outage they come back
+    one by one, each after a pause that is no longer than it was away; until then a topic without news is
+    taken to be behind, or all that waited in the producers would come too late.
+    """
+
+    def __init__(self) -> None:
+        self._since_ms: dict[int, int] = {}
+        self._over_at_ms: dict[int, int] = {}
+
+    def note(self, now_ms: int, asked: Iterable[tuple[str, int]], answered: Collection[tuple[str, int]]) -> None:
+        """One request was answered in part or whole; both name ``(topic, partition)``."""
+        absent = {partition for topic, partition in asked if (topic, partition) not in answered}
+        for partition in absent:
+            self._since_ms.setdefault(partition, now_ms)
+        for partition in [p for p in self._since_ms if p not in absent]:
+            away_ms = now_ms - self._since_ms.pop(partition)
+            self._over_at_ms[partition] = now_ms + min(MAX_RECONNECT_MS, 2 * away_ms)
+
+    def is_over(self, partition: int, now_ms: int) -> bool:
+        """Whether silence of this partition means again that nothing was sent."""
+        return partition not in self._since_ms and now_ms >= self._over_at_ms.get(partition, now_ms)
