@@ -521,7 +521,8 @@ def test_worker_gives_up_on_a_broker_that_stays_away(own_broker: RunningBroker, 
     last = impatient.log().splitlines()[-1]
     assert re.search(r"the worker ends: .*(no broker has answered for 3 s|cannot be written: .*)$", last), last
     for log in (impatient.log(), patient.log()):
-        assert log.count("cannot be read") <= 1, "said once, not at each attempt"
+        # An attempt every 0.2 s would say it fifteen times.
+        assert log.count("cannot be read") <= 3, "said once an outage, not at each attempt"
         assert "Traceback" not in log
 
 

@@ -48,19 +48,19 @@ class Traffic:
     platform: list[PlatformEvent]
 
     def records(self) -> list[tuple[str, str, bytes]]:
-        """``(topic, key, value)`` in sending order; both prediction topics interleaved."""
-        found = [
-            (
-                (PREDICTIONS_PRIMARY if e.role is Role.PRIMARY else PREDICTIONS_SHADOW).name,
-                e.request_id,
-                e.event_at_ms,
-                encode(e),
-            )
-            for e in self.predictions
+        """``(topic, key, value)`` in sending order: everything when its time has come, as live traffic does."""
+        beside: list[tuple[int, str, str, bytes]] = [
+            *((o.event_at_ms, OUTCOMES.name, o.request_id, encode(o)) for o in self.outcomes),
+            *((p.event_at_ms, PLATFORM.name, p.instance_id, encode(p)) for p in self.platform),
         ]
-        found += [(OUTCOMES.name, o.request_id, o.event_at_ms, encode(o)) for o in self.outcomes]
-        found += [(PLATFORM.name, p.instance_id, p.event_at_ms, encode(p)) for p in self.platform]
-        return [(topic, key, value) for topic, key, _, value in found]
+        beside.sort(key=lambda r: r[0], reverse=True)
+        found: list[tuple[str, str, bytes]] = []
+        for event in self.predictions:
+            while beside and beside[-1][0] <= event.event_at_ms:
+                found.append(beside.pop()[1:])
+            topic = PREDICTIONS_PRIMARY if event.role is Role.PRIMARY else PREDICTIONS_SHADOW
+            found.append((topic.name, event.request_id, encode(event)))
+        return found + [record[1:] for record in reversed(beside)]
 
 
 def make_traffic(
