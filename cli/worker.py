@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from importlib.util import find_spec
 from typing import Annotated
 
 import typer
 
+from paritygate.cli.extras import first_missing
 from paritygate.cli.kafka import kafka_settings
 from paritygate.cli.options import Bootstrap
 from paritygate.schemas.errors import ConfigError
@@ -26,7 +26,7 @@ def worker(
 
     Everything else is set by PARITYGATE_WORKER_* in the environment.
     """
-    missing = next((name for name in _NEEDED if find_spec(name) is None), None)
+    missing = first_missing(*_NEEDED)
     if missing is not None:
         raise ConfigError(f'the worker needs {missing}: pip install "paritygate[stream]"')
     kafka = kafka_settings(bootstrap)

@@ -1,8 +1,8 @@
 """The demo: the real stream on a real broker, from two models to a routed decision."""
 
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from paritygate.cli.extras import first_missing
 from paritygate.schemas.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ __all__ = ["demo"]
 def __getattr__(name: str) -> Any:
     if name != "demo":
         raise AttributeError(name)
-    missing = next((m for m in ("sklearn", "pandas", "faust") if find_spec(m) is None), None)
+    missing = first_missing("sklearn", "pandas", "faust")
     if missing is not None:
         raise ConfigError(f'the demo needs {missing}: pip install "paritygate[demo]"')
     from paritygate.cli.demo.verb import demo as function  # noqa: PLC0415
