@@ -15,6 +15,7 @@ from typing import Final
 
 from paritygate.gates.columns import COLUMNS
 from paritygate.gates.completeness import assess_completeness
+from paritygate.gates.drift import assess_drift
 from paritygate.gates.dropout import assess_dropout
 from paritygate.gates.events import assess_events
 from paritygate.gates.evidence import Alphas, Evidence, Sums, floored
@@ -88,6 +89,8 @@ def assess_gates(
                 verdicts.append(assess_outcome(spec, evidence, alphas))
             case Kind.EVENTS:
                 verdicts.append(assess_events(spec, evidence, alphas))
+            case Kind.DRIFT:
+                verdicts.append(assess_drift(spec, evidence, alphas))
     verdicts.append(assess_completeness(sums))
     ratio = assess_sample_ratio(evidence, alpha_rollback, required=sample_ratio_required)
     verdicts.extend(v for v in (assess_dropout(sums, alpha_rollback), ratio) if v is not None)

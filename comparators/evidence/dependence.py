@@ -34,8 +34,8 @@ def log_e_dependence(bad_inside: I64, inside: I64, bad: int | I64, total: int | 
 
 def _log_mixed(bad: I64, total: I64) -> F64:
     """log of the chance of one sequence with so many bad, averaged over the prior."""
-    good = total - bad
-    ends = log_gamma(bad + _PRIOR) + log_gamma(good + _PRIOR) - log_gamma(total + 2 * _PRIOR)
+    bad_, good = np.asarray(bad, np.float64), np.asarray(total - bad, np.float64)
+    ends = log_gamma(bad_ + _PRIOR) + log_gamma(good + _PRIOR) - log_gamma(bad_ + good + 2 * _PRIOR)
     mixed: F64 = ends - math.log(math.pi)  # Gamma(1/2)^2 / Gamma(1)
     return mixed
 
