@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from paritygate.comparators import latency, scores
+from paritygate.comparators import confidence, latency, scores
 
 BUCKET_COUNTS: Final[dict[str, int]] = {
     "latency": latency.BUCKETS,
     "exceed": latency.BUCKETS,
     "scores": scores.BUCKETS,
+    "confidence": confidence.BUCKETS,
 }

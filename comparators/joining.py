@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from paritygate.comparators import latency
+from paritygate.comparators import confidence, latency
 from paritygate.comparators.measuring import Measured, OutputChecks, examples_of, measure_alone, measure_pairs
 from paritygate.comparators.pairing import BASELINE, CANDIDATE, Pairing
 from paritygate.comparators.rows import B1, I64, Rows
@@ -190,6 +190,9 @@ class RolloutJoin:
             )
             for family, buckets in found.items():
                 window.add_histogram(family, buckets)
+        sure = confidence.pair_histograms(measured.baseline_confidence[rows], measured.candidate_confidence[rows])
+        for family, buckets in sure.items():
+            window.add_histogram(family, buckets)
         if not (measured.remarks or measured.examples):
             return
         here = rows.tolist()

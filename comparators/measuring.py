@@ -64,6 +64,7 @@ class Measured:
 
     ``flags[k, i]``: request i counts under ``COUNT_NAMES[k]``. ``baseline_ms`` / ``candidate_ms``: latencies
     of the requests in ``timed`` (baseline answered); the candidate's is ``+inf`` where it failed.
+    ``baseline_confidence`` / ``candidate_confidence``: of the requests that both answered, NaN elsewhere.
     ``remarks``: (request, total to bump). ``examples``: (kind, requests, details).
     """
 
@@ -74,6 +75,8 @@ class Measured:
     timed: B1
     baseline_ms: F64
     candidate_ms: F64
+    baseline_confidence: F64
+    candidate_confidence: F64
     remarks: list[tuple[int, str]] = field(default_factory=list)
     examples: list[tuple[str, int, str]] = field(default_factory=list)
 
@@ -109,6 +112,8 @@ def measure_pairs(baseline: Rows, candidate: Rows, checks: OutputChecks) -> Meas
     flag["live_baseline"], flag["live_baseline_errors"] = live, live & (baseline.status != _OK)
     measured.timed = good
     measured.candidate_ms = np.where(fine, candidate.latency_ms, np.inf)
+    measured.baseline_confidence = np.where(good & fine, baseline.confidence, np.nan)
+    measured.candidate_confidence = np.where(good & fine, candidate.confidence, np.nan)
     for i in np.flatnonzero(good & failed).tolist():
         measured.examples.append((EXAMPLE_ERROR, i, STATUSES[candidate.status[i]].value))
     measured.examples.extend((EXAMPLE_LABEL, i, "label differs") for i in np.flatnonzero(changed).tolist())
@@ -160,6 +165,7 @@ def _blank(rows: Rows) -> Measured:
         request_id=rows.request_id, event_at_ms=rows.event_at_ms, cell=rows.cell,
         flags=np.zeros((len(COUNT_NAMES), count), np.bool_), timed=np.zeros(count, np.bool_),
         baseline_ms=rows.latency_ms, candidate_ms=rows.latency_ms,
+        baseline_confidence=np.full(count, np.nan), candidate_confidence=np.full(count, np.nan),
     )  # fmt: skip
 
 

@@ -15,6 +15,8 @@ from typing import Final
 
 from paritygate.gates.columns import COLUMNS
 from paritygate.gates.completeness import assess_completeness
+from paritygate.gates.drift import assess_drift
+from paritygate.gates.dropout import assess_dropout
 from paritygate.gates.events import assess_events
 from paritygate.gates.evidence import Alphas, Evidence, Sums, floored
 from paritygate.gates.findings import (
@@ -29,6 +31,7 @@ from paritygate.gates.measures import Kind
 from paritygate.gates.outcomes import assess_outcome
 from paritygate.gates.rates import assess_rate
 from paritygate.gates.reasons import percent, some
+from paritygate.gates.sample_ratio import assess_sample_ratio
 from paritygate.gates.spec import GateSpec
 from paritygate.gates.verdict import Verdict, VerdictKind, worst
 
@@ -60,13 +63,15 @@ def assess_gates(
     alpha_rollback: float = 0.05,
     alpha_promote: float = 0.05,
     minimum_segment_share: float = 0.05,
+    sample_ratio_required: bool = False,
 ) -> Assessment:
     """Judge every gate.
 
     ``alpha_rollback``: chance of a false rollback per gate over the whole rollout. ``alpha_promote``: chance
     of a false pass per gate and stage. ``minimum_segment_share``: segments with at least this part of the
     requests block a promotion already when their own E reaches 1 / alpha_rollback; smaller ones when e-BH
-    rejects them. A gate's own alphas come first.
+    rejects them. A gate's own alphas come first. ``sample_ratio_required``: whether a live share other than the
+    declared one holds, or is only shown.
     """
     sums = Sums(evidence)
     verdicts: list[Verdict] = []
@@ -84,7 +89,11 @@ def assess_gates(
                 verdicts.append(assess_outcome(spec, evidence, alphas))
             case Kind.EVENTS:
                 verdicts.append(assess_events(spec, evidence, alphas))
+            case Kind.DRIFT:
+                verdicts.append(assess_drift(spec, evidence, alphas))
     verdicts.append(assess_completeness(sums))
+    ratio = assess_sample_ratio(evidence, alpha_rollback, required=sample_ratio_required)
+    verdicts.extend(v for v in (assess_dropout(sums, alpha_rollback), ratio) if v is not None)
     covered = {spec.measure for spec in gates if spec.required}
     for measure in sorted(COLUMNS.keys() - covered):
         undeclared = _parity(measure, sums, alpha_rollback)

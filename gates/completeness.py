@@ -2,7 +2,8 @@
 
 Law: it is always asked, and never bad evidence against the candidate: what is missing holds. Everything that
 was sent and is no pair counts against it. A request may be counted twice, as an event that came too late and as
-the arm that it left alone; that can only hold.
+the arm that it left alone; that can only hold. ``best_case`` and ``worst_case`` bound the candidate's error rate
+whatever became of the rest: none of it failed, or all of it.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ LEAST_RATIO: Final = 0.99
 #: Below this share of joined requests the evidence has a hole, and what is live is as good as unwatched.
 BROKEN_RATIO: Final = 0.9
 _BASELINE: Final = "missing_baseline"
+_CANDIDATE: Final = "missing_candidate"
+_UNREADABLE: Final = "poison"
 #: Counts of requests that are no pairs, and how they are called.
 _COUNTS: Final = {
-    "missing_candidate": "without the candidate's answer",
+    _CANDIDATE: "without the candidate's answer",
     _BASELINE: "without the baseline's answer",
     "shed": "shed",
 }
@@ -33,7 +36,7 @@ _TOTALS: Final = {
     "late": "too late",
     "dropped.baseline": "dropped by the baseline's publisher",
     "dropped.candidate": "dropped by the candidate's publisher",
-    "poison": "unreadable",
+    _UNREADABLE: "unreadable",
     "lost": "lost",
     "evicted": "crowded out of the join",
 }
@@ -51,6 +54,11 @@ class Joined:
     def total(self) -> int:
         """Everything that is known to have been sent."""
         return self.pairs + sum(self.lost.values())
+
+    @property
+    def unknown(self) -> int:
+        """What is missing and is no failure of the candidate yet: nobody knows how it would have answered."""
+        return self.total - self.pairs - self.lost[_CANDIDATE]
 
     @property
     def unjoined(self) -> int:
@@ -78,6 +86,8 @@ def assess_completeness(sums: Sums) -> Verdict:
         "total": total,
         **{name.replace(".", "_"): count for name, count in found.lost.items()},
         "segment_overflow": unnamed,
+        "best_case": number(sums.in_stage("candidate_errors") / total) if total else None,
+        "worst_case": number((sums.in_stage("candidate_errors") + found.unknown) / total) if total else None,
     }
 
     def say(kind: VerdictKind, code: str, reason: str) -> Verdict:
@@ -89,7 +99,9 @@ def assess_completeness(sums: Sums) -> Verdict:
     words = f"{pairs:,} of {many(total, 'request')} have both answers ({percent(pairs / total)})"
     if pairs < LEAST_RATIO * total:
         missing = ", ".join(f"{count:,} {_NAMES[name]}" for name, count in found.lost.items() if count)
-        return say(VerdictKind.INCONCLUSIVE, "incomplete", f"{words}, {percent(LEAST_RATIO)} must: {missing}")
+        unreadable = found.lost[_UNREADABLE] > (1.0 - LEAST_RATIO) * total
+        code = "unreadable" if unreadable else "incomplete"
+        return say(VerdictKind.INCONCLUSIVE, code, f"{words}, {percent(LEAST_RATIO)} must: {missing}")
     if unnamed > (1.0 - LEAST_RATIO) * total:
         where = f"{unnamed:,} of {many(total, 'request')} lie in no named segment"
         mend = "declare coarser segments, or raise join.max_values_per_dimension"

@@ -35,7 +35,8 @@ class Evidence:
     ``whole``: since the rollout began. ``stage``: since the current stage began. ``panes``: coarse parts of
     ``whole``, oldest first, whose starts an onset may have; may be empty. ``live_batches``: rows
     (live_candidate, live_baseline, bad_candidate, bad_baseline) of the windows with a live error, in window
-    order. ``weight``: whole percent of live traffic to the candidate.
+    order. ``weight``: whole percent of live traffic to the candidate. ``obeyed``: live answers (candidate,
+    baseline) of the stage's windows that begin when routers have had time to obey it.
     """
 
     whole: Tally
@@ -44,6 +45,7 @@ class Evidence:
     live_batches: npt.NDArray[np.int64] | None = None
     stage_name: str
     weight: int
+    obeyed: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)

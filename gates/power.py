@@ -18,6 +18,7 @@ import numpy as np
 
 from paritygate.comparators import scores
 from paritygate.comparators.evidence.bernoulli import bernoulli
+from paritygate.comparators.evidence.distribution import pairs_until
 from paritygate.comparators.evidence.mean import bets
 from paritygate.comparators.evidence.mixture import F64
 from paritygate.comparators.evidence.paired import paired_ratio
@@ -33,6 +34,9 @@ from paritygate.gates.truth import Truth
 HOUR_S: Final = 3600.0
 #: Halvings in the search for a limit that can be proven; then it is rounded to two digits.
 HALVINGS: Final = 14
+#: Median and 9/10 quantile of the gap of two samples of the same distribution, times the root of their size
+#: (Kolmogorov 1933, times the root of 2). Pairs that agree lie nearer.
+KOLMOGOROV: Final = (1.1704, 1.7308)
 
 
 @unique
@@ -146,6 +150,11 @@ def _needed(spec: GateSpec, truth: Truth, alpha: float) -> Need:
             passage = relative_latency(spec.measure, spec.limit, truth, alpha)
         case Kind.OUTCOME:
             return _of(_mean(spec.limit, truth, alpha), Sample.SCORED_PAIRS, spec.minimum_samples)
+        case Kind.DRIFT:
+            p50, p90 = (pairs_until(0.0, spec.limit, alpha, noise) for noise in KOLMOGOROV)
+            floor = spec.minimum_samples
+            p50, p90 = (None if p is None else max(p, floor) for p in (p50, p90))
+            return Need(sample=Sample.PAIRS, p50=p50, p90=p90)
         case Kind.EVENTS:
             rate = spec.max_rate_to_exclude_per_hour
             hours = 0.0 if rate is None else excluded_per_hour(1.0, alpha) / rate
@@ -208,7 +217,7 @@ def _loosest(spec: GateSpec) -> float | None:
         case Rule.MINIMUM:
             return 0.5
         case Rule.MAXIMUM:
-            return 0.5 if spec.kind is Kind.RATE else None
+            return 0.5 if spec.kind in (Kind.RATE, Kind.DRIFT) else None
 
 
 def _rounded(limit: float, loosest: float, *, up: bool) -> float:

@@ -28,8 +28,11 @@ rule  when                                                  action    reason cod
 14    ``maximum_seconds`` over and ``on_timeout: rollback`` rollback  ``timeout``
 15    ``maximum_seconds`` over                              hold      ``timeout``
 16    a partition is behind, or has never reported          hold      ``partition_behind``
-17    a required gate is not proven: too many requests      hold      ``incomplete``
-      were shed or lost; they lie in no named segment;                ``segment_overflow``
+17    a required gate is not proven: too many events        hold      ``unreadable``
+      cannot be read; too many requests were shed or                  ``incomplete``
+      lost; more in one segment than elsewhere; users                 ``informative_dropout``
+      see another share of the candidate than declared;               ``sample_ratio``
+      requests lie in no named segment;                               ``segment_overflow``
       a segment stands out; it needs more evidence                    ``segment_flagged``
                                                                       ``more_evidence``
 18    a live stage whose users hardly saw the candidate     hold      ``not_exposed``
@@ -64,7 +67,14 @@ from paritygate.schemas.decision import Action
 
 ENVIRONMENT: Final = "environment"
 #: Why a gate is not proven, where that is more than a matter of time; the most telling first.
-TELLING: Final = ("incomplete", "segment_overflow", "segment_flagged")
+TELLING: Final = (
+    "unreadable",
+    "incomplete",
+    "informative_dropout",
+    "sample_ratio",
+    "segment_overflow",
+    "segment_flagged",
+)
 #: An arm that has not answered for less is not called silent: at low traffic such gaps are normal.
 SILENT_MS: Final = 5_000
 #: How much longer than the join takes to report a window a partition may be behind the others.

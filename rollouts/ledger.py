@@ -38,6 +38,9 @@ MAX_PANES: Final = 24
 MAX_LIVE_BATCHES: Final = 4096
 #: A partition that lags keeps its windows replaceable, up to this many times ``retain`` windows.
 LAG_FACTOR: Final = 16
+#: Routers have obeyed a stage by then. A decision is made a window and the lateness behind event time, and is then
+#: published and read; a router that needs longer than this does not obey, and that is to be seen.
+OBEY_MS: Final = 10_000
 
 _LIVE = [INDEX[n] for n in ("live_candidate", "live_baseline", "live_candidate_errors", "live_baseline_errors")]
 _HARM = [INDEX[n] for n in ("candidate_errors", "candidate_invalid")]
@@ -78,6 +81,7 @@ class Ledger:
         self._dimensions = dimensions
         self._whole = Tally(dimensions)
         self._stage = Tally(dimensions)
+        self._obeyed = np.zeros(2, np.int64)
         self._reported_ms: dict[int, int] = {}
         #: Windows that end here or before are in the stage, as far as they belong to it; it never steps back.
         self._common_ms: int | None = None
@@ -160,9 +164,10 @@ class Ledger:
         self._settle()
         self.stage_from_ms = at_ms
         self._stage = Tally(self._dimensions)
+        self._obeyed = np.zeros(2, np.int64)
         for start in sorted(self._kept):
             if self._in_stage(start) and self._is_common(start):
-                self._stage.add(self._window(start))
+                self._into_stage(start, self._window(start))
 
     def evidence(self, stage: Stage) -> Evidence:
         """What the gates judge: views of the ledger's own tallies, good until the next report is taken."""
@@ -176,6 +181,7 @@ class Ledger:
             live_batches=np.array(rows, np.int64).reshape(-1, 4),
             stage_name=stage.name,
             weight=stage.weight,
+            obeyed=(int(self._obeyed[0]), int(self._obeyed[1])),
         )
 
     def newest_windows(self) -> Iterator[Tally]:
@@ -214,7 +220,7 @@ class Ledger:
         for start, change in fresh.items():
             self._whole.add(change)
             if self._in_stage(start) and self._is_common(start):
-                self._stage.add(change)
+                self._into_stage(start, change)
             self._panes.setdefault(start // self._pane_ms, Tally(self._dimensions)).add(change)
         self._move_common()
         # Panes are aligned to the epoch, so halving their number gives the same panes in any order.
@@ -235,7 +241,12 @@ class Ledger:
         for start in sorted(self._kept):
             known = before is not None and start + self._window_ms <= before
             if not known and self._in_stage(start) and self._is_common(start):
-                self._stage.add(self._window(start))
+                self._into_stage(start, self._window(start))
+
+    def _into_stage(self, start: int, change: Tally) -> None:
+        self._stage.add(change)
+        if self.stage_from_ms is None or start >= self.stage_from_ms + self._window_ms + OBEY_MS:
+            self._obeyed += change.overall()[_LIVE[:2]]
 
     def _in_stage(self, start: int) -> bool:
         return self.stage_from_ms is None or start >= self.stage_from_ms

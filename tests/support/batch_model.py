@@ -106,6 +106,11 @@ class _Model:
         return failed
 
     def _compare(self, tally: Tally, a: PredictionEvent, b: PredictionEvent, yes: set[str]) -> None:
+        sure = (a.confidence, b.confidence)
+        if a.status is b.status is Status.OK and sure != (None, None):
+            for arm, value in zip(("baseline", "candidate"), sure, strict=True):
+                counts = tally.histograms.setdefault(f"confidence.{arm}", np.zeros(21, np.int64))
+                counts[20 if value is None else min(19, max(0, int(value * 20)))] += 1
         if a.label is not None and b.label is not None:
             yes |= {"labels_compared"} | ({"label_changes"} if a.label != b.label else set())
         if a.status is b.status is Status.OK and a.output != b.output:

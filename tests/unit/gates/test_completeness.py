@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from paritygate.comparators.tally import Tally
 from paritygate.gates.completeness import assess_completeness, joined
@@ -31,7 +33,6 @@ def complete(tally_of: Build) -> Callable[..., Verdict]:
         ("late", "200 too late"),
         ("dropped.baseline", "200 dropped by the baseline's publisher"),
         ("dropped.candidate", "200 dropped by the candidate's publisher"),
-        ("poison", "200 unreadable"),
         ("lost", "200 lost"),
         ("evicted", "200 crowded out of the join"),
     ],
@@ -43,6 +44,48 @@ def test_events_that_never_met_count_against_it(complete: Callable[..., Verdict]
     assert (found.kind, found.reason_code) == (VerdictKind.INCONCLUSIVE, "incomplete")
     assert found.reason == f"120 of 320 requests have both answers (38 %), 99 % must: {words}"
     assert (found.numbers["total"], found.numbers[name.replace(".", "_")]) == (320, 200)
+
+
+def test_unreadable_events_have_a_code_of_their_own(complete: Callable[..., Verdict]) -> None:
+    """More than 1 % of the requests unreadable is a broken schema, not a slow join; one in a hundred is borne."""
+    found, borne = (complete({"requests": 990, "pairs": 990}, {"poison": n, "late": 5}) for n in (20, 10))
+
+    assert (found.kind, found.reason_code) == (VerdictKind.INCONCLUSIVE, "unreadable")
+    assert found.reason.endswith("99 % must: 5 too late, 20 unreadable")
+    assert borne.reason_code == "incomplete"
+
+
+@given(st.tuples(*[st.integers(0, 500)] * 6))
+@settings(derandomize=True, max_examples=60)
+def test_the_bounds_hold_whatever_became_of_the_rest(
+    tally_of: Build, drawn: tuple[int, int, int, int, int, int]
+) -> None:
+    """best_case <= any error rate the missing requests could bring about <= worst_case, a ratio both; equal where
+    nothing is missing."""
+    pairs, failed, silent, alone, shed, late = drawn
+    counts = {
+        "requests": pairs + silent,
+        "pairs": pairs,
+        "candidate_errors": min(failed, pairs) + silent,
+        "missing_candidate": silent,
+        "missing_baseline": alone,
+        "shed": shed,
+    }
+    stage = tally_of((), {(): counts}, {"late": late} if late else None)
+    numbers = assess_completeness(Sums(Evidence(whole=stage, stage=stage, stage_name="5", weight=5))).numbers
+    total, unknown = pairs + silent + alone + shed + late, alone + shed + late
+    if not total:
+        assert numbers["best_case"] is None
+        assert numbers["worst_case"] is None
+        return
+    best, worst = numbers["best_case"], numbers["worst_case"]
+
+    assert best is not None
+    assert worst is not None
+    assert 0.0 <= best <= worst <= 1.0
+    assert worst - best == pytest.approx(unknown / total, abs=2e-6)
+    for bad in (0, unknown // 2, unknown):
+        assert best - 1e-6 <= (counts["candidate_errors"] + bad) / total <= worst + 1e-6
 
 
 def test_every_cause_is_named(complete: Callable[..., Verdict]) -> None:

@@ -14,6 +14,7 @@ GOOD_LIMITS: dict[Kind, dict[Rule, float]] = {
     Kind.LATENCY: {Rule.MAXIMUM: 100, Rule.MAXIMUM_REGRESSION_PERCENT: 10},
     Kind.OUTCOME: {Rule.MINIMUM_DELTA: -0.01},
     Kind.EVENTS: {Rule.MAXIMUM: 0},
+    Kind.DRIFT: {Rule.MAXIMUM: 0.1},
 }
 
 

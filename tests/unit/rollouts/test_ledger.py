@@ -271,3 +271,22 @@ def test_a_window_that_no_partition_may_complete_any_more_is_lost_to_the_stage()
     assert book.whole.count("pairs") == (windows_seen + 4) * 60
     assert book.stage.count("pairs") == (6 + kept) * 60
     assert book.stage.totals["lost"] == (windows_seen - 3 - kept) * 60
+
+
+def test_live_answers_count_for_the_share_when_routers_have_had_time() -> None:
+    """Windows that begin within OBEY_MS and a window of the stage are of the stage, but not of its share."""
+    wait = (room.OBEY_MS + WINDOW_MS) // WINDOW_MS
+    book = ledger()
+    book.enter_stage(ORIGIN_MS)
+    for index in range(wait + 2):
+        book.take(report(index, requests=10, live=4, partitions=1))
+    evidence = book.evidence(STAGE)
+    live = report(wait, requests=10, live=4)
+    per_window = Tally.from_report(live, BUCKET_COUNTS)
+
+    assert evidence.stage.count("live_candidate") == (wait + 2) * per_window.count("live_candidate")
+    assert evidence.obeyed == (2 * per_window.count("live_candidate"), 2 * per_window.count("live_baseline"))
+
+    book.enter_stage(ORIGIN_MS + (wait + 1) * WINDOW_MS)
+
+    assert book.evidence(STAGE).obeyed == (0, 0)
