@@ -59,6 +59,8 @@ def _running_worker(kafka: KafkaSettings, folder: Path, log: Path, say: Say) -> 
         # A short event time means a short wait: the demo's windows are 250 ms.
         "PARITYGATE_WORKER_FETCH_WAIT_MS": "25",
         "PARITYGATE_WORKER_STUCK_AFTER_S": "30",
+        # Its readiness is read from its log.
+        "PARITYGATE_WORKER_LOG_LEVEL": "info",
     }
     for attempts_left in reversed(range(START_ATTEMPTS)):
         child = process.spawn(

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 from typing import NoReturn
 
 import pytest
 import typer
 
 from paritygate import __version__
+from paritygate.cli import extras
 from paritygate.cli.main import VERBS, main
 from paritygate.schemas.errors import BrokerUnavailableError
 
@@ -138,8 +138,7 @@ def test_verb_whose_extra_is_missing_says_so(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On the base install the demo is in the help, and using it names what to install."""
-    demo = import_module("paritygate.cli.demo")
-    monkeypatch.setattr(demo, "find_spec", lambda _: None)
+    monkeypatch.setattr(extras, "find_spec", lambda _: None)
 
     assert main(["--help"]) == 0
     assert "demo" in capsys.readouterr().out

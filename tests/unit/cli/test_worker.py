@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from paritygate.cli import worker as worker_module
+from paritygate.cli import extras
 from paritygate.cli.main import main
 
 
@@ -10,7 +10,7 @@ def test_missing_faust_says_what_to_install(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On the base install the worker names the extra instead of failing to import."""
-    monkeypatch.setattr(worker_module, "find_spec", lambda _: None)
+    monkeypatch.setattr(extras, "find_spec", lambda _: None)
 
     assert main(["worker", "--bootstrap", "127.0.0.1:1"]) == 2
     assert 'the worker needs faust: pip install "paritygate[stream]"' in capsys.readouterr().err
