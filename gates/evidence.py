@@ -35,14 +35,18 @@ class Evidence:
     ``whole``: since the rollout began. ``stage``: since the current stage began. ``panes``: coarse parts of
     ``whole``, oldest first, whose starts an onset may have; may be empty. ``live_batches``: rows
     (live_candidate, live_baseline, bad_candidate, bad_baseline) of the windows with a live error, in window
-    order. ``weight``: whole percent of live traffic to the candidate. ``obeyed``: live answers (candidate,
-    baseline) of the stage's windows that begin when routers have had time to obey it.
+    order. ``minutes``: counts of each minute that has closed in event time, ``[minutes, COUNT_NAMES]``, oldest
+    first. ``opening``: counts of the first minute of the rollout. ``weight``: whole percent of live traffic to
+    the candidate. ``obeyed``: live answers (candidate, baseline) of the stage's windows that begin when routers
+    have had time to obey it.
     """
 
     whole: Tally
     stage: Tally
     panes: tuple[Tally, ...] = ()
     live_batches: npt.NDArray[np.int64] | None = None
+    minutes: Counts | None = None
+    opening: Counts | None = None
     stage_name: str
     weight: int
     obeyed: tuple[int, int] = (0, 0)
@@ -96,6 +100,16 @@ class Sums:
     def loudest_start(self, log_e: F64) -> int:
         """The onset (a row of :attr:`starts`) that says most in :meth:`over_starts`; the earliest of equals."""
         return int(np.argmax(np.round(log_e + self._start_log_weights, 6)))
+
+    def by_minute(self, name: str) -> Counts:
+        """One count of each closed minute, oldest first."""
+        minutes = self.evidence.minutes
+        return np.zeros(0, np.int64) if minutes is None else minutes[:, INDEX[name]]
+
+    def in_opening(self, name: str) -> int:
+        """A count of the first minute of the rollout."""
+        opening = self.evidence.opening
+        return 0 if opening is None else int(opening[INDEX[name]])
 
     @cached_property
     def segments(self) -> SegmentTable:

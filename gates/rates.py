@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from paritygate.comparators.evidence import interval
 from paritygate.comparators.evidence.bernoulli import bernoulli
+from paritygate.comparators.evidence.minutes import log_e_absolute, log_e_ratio
 from paritygate.comparators.evidence.mixture import log_mixture, more_needed, uniform
 from paritygate.comparators.evidence.paired import paired, paired_ratio
 from paritygate.comparators.evidence.share import share
@@ -30,6 +32,8 @@ from paritygate.gates.spec import GateSpec
 from paritygate.gates.verdict import Verdict, VerdictKind
 
 F64 = npt.NDArray[np.float64]
+#: Under ``tolerate_bursts``: log weights of the rollout's first minute by requests, and of all closed minutes.
+BURST_LOG_WEIGHTS: Final = np.log([1 / 4, 3 / 4])
 Numbers = dict[str, float | int | None]
 
 
@@ -78,13 +82,15 @@ def assess_rate(spec: GateSpec, sums: Sums, alphas: Alphas, minimum_segment_shar
     columns = COLUMNS[spec.measure]
     tests, segments = _tests(spec, sums, columns), gate_log_e(spec, sums)
     overall = float(log_mixture(uniform(len(tests)), np.array(list(tests.values()))))
-    log_e_bad = sums.segments.with_all(overall, segments)
+    # A burst strikes segments like everything else: under tolerate_bursts they only hold, and keep E = 1 here.
+    told = np.zeros(len(segments)) if spec.tolerate_bursts else segments
+    log_e_bad = sums.segments.with_all(overall, told)
     numbers = _numbers(spec, sums, columns) | {
         "log_e_bad": number(log_e_bad),
-        "log_e_segments": number(sums.segments.alone(segments)),
+        "log_e_segments": number(sums.segments.alone(told)),
         **{f"log_e_{name}": number(value) for name, value in tests.items()},
     }
-    case = _Case(spec, sums, alphas, columns, RateReasons(spec, sums), numbers, tests, segments)
+    case = _Case(spec, sums, alphas, columns, RateReasons(spec, sums), numbers, tests, told)
     if not sums.in_whole(columns.total):
         return RateJudgement(case.wait("no_data", f"no {columns.noun} has been measured yet"))
     found = outstanding(sums, segments, alphas.rollback, minimum_segment_share)
@@ -99,10 +105,17 @@ def _tests(spec: GateSpec, sums: Sums, columns: Columns) -> dict[str, float]:
     if spec.rule is Rule.MAXIMUM_REGRESSION_PERCENT and columns.paired is not None:
         bad, (worse, better) = sums.since(columns.bad), (sums.since(name) for name in columns.paired)
         ratio = 1.0 + spec.limit / 100.0
-        log_e = paired_ratio(ratio, "above").log_e(worse, better, bad - worse)
-        return {"overall": sums.over_starts(floored(log_e, bad, least)), "share": _share(spec, sums, ratio)}
+        if spec.tolerate_bursts:
+            overall = _by_minute(spec, sums, columns)
+        else:
+            log_e = paired_ratio(ratio, "above").log_e(worse, better, bad - worse)
+            overall = sums.over_starts(floored(log_e, bad, least))
+        return {"overall": overall, "share": _share(spec, sums, ratio)}
 
-    tests = {"overall": sums.over_starts(_absolute(spec, sums, columns.bad, columns.total))}
+    if spec.tolerate_bursts:
+        tests = {"overall": _by_minute(spec, sums, columns)}
+    else:
+        tests = {"overall": sums.over_starts(_absolute(spec, sums, columns.bad, columns.total))}
     if columns.live is not None:
         tests["live"] = sums.over_starts(_absolute(spec, sums, *columns.live))
     return tests
@@ -112,6 +125,31 @@ def _absolute(spec: GateSpec, sums: Sums, bad_name: str, total_name: str) -> F64
     """log E of an absolute rule since each possible onset."""
     bad, total = sums.since(bad_name), sums.since(total_name)
     return floored(bernoulli(bad_limit(spec), "above").log_e(bad, total), bad, spec.minimum_bad_events)
+
+
+def _by_minute(spec: GateSpec, sums: Sums, columns: Columns) -> float:
+    """log E of "all requests" where the requests of a minute may fail together.
+
+    A candidate that fails from its first request on need not wait for minutes: the first one of the rollout is
+    also judged by its requests, at the price of a burst in just that minute. There it must be worse than the
+    baseline too: that minute is never outweighed by later ones, so an incident of both arms must not enter it.
+    """
+    bad, total = sums.by_minute(columns.bad), sums.by_minute(columns.total)
+    first_bad, first = sums.in_opening(columns.bad), sums.in_opening(columns.total)
+    if spec.rule is Rule.MAXIMUM_REGRESSION_PERCENT and columns.paired is not None:
+        ratio = 1.0 + spec.limit / 100.0
+        worse, better = (sums.by_minute(name) for name in columns.paired)
+        first_worse, first_better = (sums.in_opening(name) for name in columns.paired)
+        opening = paired_ratio(ratio, "above").log_e(first_worse, first_better, first_bad - first_worse)
+        minutes = log_e_ratio(worse, better, bad - worse, total, ratio)
+    else:
+        opening = bernoulli(bad_limit(spec), "above").log_e(first_bad, first)
+        if columns.paired is not None:
+            first_worse, first_better = (sums.in_opening(name) for name in columns.paired)
+            opening = np.minimum(opening, paired(0.0, "above").log_e(first_worse, first_better, 0))
+        minutes = log_e_absolute(bad, total, bad_limit(spec))
+    log_e = log_mixture(BURST_LOG_WEIGHTS, np.array([opening, minutes]))
+    return float(floored(log_e, np.asarray(bad.sum() + first_bad), spec.minimum_bad_events))
 
 
 def _share(spec: GateSpec, sums: Sums, ratio: float) -> float:

@@ -41,8 +41,9 @@ class GateSpec:
     ``required``: false for an advisory gate, judged and shown, never decisive. ``minimum_bad_events``: bad
     events before a rollback may rest on them. ``minimum_samples``: observations in the stage before a pass.
     ``max_rate_to_exclude_per_hour``: for event gates, the rate that a pass must have excluded.
-    ``segment_maximum``: for change rates, the limit inside any one segment. ``alpha_…``: this gate's own
-    error rate in place of the rollout's.
+    ``segment_maximum``: for change rates, the limit inside any one segment. ``tolerate_bursts``: for rates,
+    that what goes wrong within one minute is one event. ``alpha_…``: this gate's own error rate in place of
+    the rollout's.
     """
 
     name: str
@@ -54,6 +55,7 @@ class GateSpec:
     minimum_samples: int = 0
     max_rate_to_exclude_per_hour: float | None = None
     segment_maximum: float | None = None
+    tolerate_bursts: bool = False
     alpha_rollback: float | None = None
     alpha_promote: float | None = None
 
@@ -216,6 +218,8 @@ def _refuse_misplaced(name: str, options: Mapping[str, Any], measure: Measure) -
         raise GateError((name, "max_rate_to_exclude_per_hour"), "belongs to gpu_oom_events and pod_restarts only")
     if "segment_maximum" in options and measure.name not in CHANGE_RATES:
         raise GateError((name, "segment_maximum"), f"belongs to {' and '.join(CHANGE_RATES)} only")
+    if "tolerate_bursts" in options and measure.kind is not Kind.RATE:
+        raise GateError((name, "tolerate_bursts"), "belongs to gates on rates only, such as error_rate")
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
@@ -232,6 +236,7 @@ _OPTIONS: Final[dict[str, Callable[[tuple[str, ...], Any], Any]]] = {
     "minimum_samples": lambda path, value: _whole(path, value, 0),
     "max_rate_to_exclude_per_hour": _rate_per_hour,
     "segment_maximum": lambda path, value: _ratio(path, _number(path, value)),
+    "tolerate_bursts": _flag,
     "alpha_rollback": _alpha,
     "alpha_promote": _alpha,
 }

@@ -231,6 +231,7 @@ def _plain_gate(gate: GateSpec) -> dict[str, Any]:
     options = {
         "max_rate_to_exclude_per_hour": gate.max_rate_to_exclude_per_hour,
         "segment_maximum": gate.segment_maximum,
+        "tolerate_bursts": gate.tolerate_bursts or None,  # left out as it was before there was such an option
         "alpha_rollback": gate.alpha_rollback,
         "alpha_promote": gate.alpha_promote,
     }

@@ -26,13 +26,22 @@ Simulate = Callable[[int, np.random.Generator], tuple[Outcome, dict[str, Outcome
 
 BURSTS: Final = (
     "requests of one instance do not fail independently; per-request tests take a burst for a trend."
-    " The two-channel rule (bad instance-minutes counted apart) is not built."
+    " A gate on a rate can be told to tolerate them, at a price in time."
 )
+LATE: Final = (
+    "delays are pairs since the start of the rollout; the fault begins at 20,000."
+    " The gate asks for a million samples, so that it promotes nothing before."
+)
+#: Nothing is promoted before its fault begins.
+NEVER_PROVEN: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One row. ``chunk``: runs simulated at once, which decides memory and, with the seed, the numbers."""
+    """One row. ``chunk``: runs simulated at once, which decides memory and, with the seed, the numbers.
+
+    ``times``: so many times the runs of other rows, where a rate lies too near 5 % for fewer to tell.
+    """
 
     gate: str
     case: str
@@ -40,6 +49,7 @@ class Case:
     within: bool
     beyond: bool
     chunk: int = 200
+    times: int = 1
     note: str | None = None
     known_weakness: bool = False
 
@@ -54,6 +64,10 @@ REGRESSION: Final = _gate(name="error_regression", measure="error_rate", maximum
 SCHEMA: Final = _gate(name="schema_validation_pass_rate", minimum=0.995)
 LABELS: Final = _gate(name="label_change_rate", maximum=0.05)
 OUTPUTS: Final = _gate(name="output_change_rate", maximum=0.1)
+TOLERANT: Final = _gate(name="error_rate", maximum=0.01, tolerate_bursts=True)
+TOLERANT_REGRESSION: Final = _gate(
+    name="error_regression", measure="error_rate", maximum_regression_percent=50, tolerate_bursts=True
+)
 #: 5 % of the minutes 20 times as sick in both arms.
 INCIDENTS: Final = Traffic(baseline=0.003, candidate=0.003, incidents=0.05, looks=1000)
 SEGMENT_GATES: Final = (ERRORS, SCHEMA, REGRESSION, LABELS, OUTPUTS)
@@ -64,6 +78,7 @@ def cases() -> Iterator[Case]:
     yield from _absolute()
     yield from _schema()
     yield from _relative()
+    yield from _tolerant()
     yield from _latency()
     yield from _reviews()
     yield from _events()
@@ -122,6 +137,9 @@ def _absolute() -> Iterator[Case]:
     yield row("just beyond, 1.1 %", Traffic(baseline=0.003, candidate=0.011), "beyond")
     yield row("errors 5 %", Traffic(baseline=0.003, candidate=0.05), "beyond")
     yield row("errors 5 %, canary 25 %", Traffic(baseline=0.003, candidate=0.05, weight=0.25), "beyond")
+    held = replace(ERRORS, minimum_samples=NEVER_PROVEN)
+    late = Traffic(baseline=0.003, candidate=0.05, looks=600, onset=400)
+    yield _rate(held, "error_rate maximum 1 %", "errors 5 % later", late, "beyond", note=LATE)
 
 
 def _schema() -> Iterator[Case]:
@@ -170,6 +188,42 @@ def _relative() -> Iterator[Case]:
     yield row("errors x2", Traffic(baseline=0.003, candidate=0.006, looks=2000), "beyond", chunk=50)
     yield row("errors x3", Traffic(baseline=0.003, candidate=0.009), "beyond")
     yield row("errors 5 %", Traffic(baseline=0.003, candidate=0.05), "beyond")
+
+
+def _tolerant() -> Iterator[Case]:
+    """Gates that count what goes wrong within a minute as one event."""
+    healthy = Traffic(baseline=0.003, candidate=0.003, looks=1200)
+    hourly = replace(healthy, bursts_an_hour=1.0)
+    absolute = partial(_rate, TOLERANT, "error_rate maximum 1 %, tolerates bursts", chunk=80)
+    yield absolute("bursts of one instance, 1 an hour, 0.8 % on average", hourly, "within")
+    yield absolute("bursts of one instance, 1 an hour, of 40 %", replace(hourly, burst_rate=0.4), "within")
+    yield absolute("exactly at the limit", replace(healthy, candidate=0.01), "at", times=4)
+    yield absolute(
+        "exactly at the limit, half of it in bursts",
+        replace(hourly, candidate=0.005),
+        "at",
+        note="a promotion is judged by requests: before its first burst the candidate does keep the limit",
+        known_weakness=True,
+    )
+    yield absolute("incidents in both arms", INCIDENTS, "within")
+    yield absolute("errors 5 %", replace(healthy, candidate=0.05), "beyond")
+    held = replace(TOLERANT, minimum_samples=NEVER_PROVEN)
+    later = partial(_rate, held, "error_rate maximum 1 %, tolerates bursts", note=LATE, chunk=80)
+    late = replace(healthy, onset=400)
+    yield later("errors 5 % later", replace(late, candidate=0.05), "beyond")
+    yield later("errors 30 % later", replace(late, candidate=0.3), "beyond")
+    yield absolute("errors 5 %, canary 25 %", replace(healthy, candidate=0.05, weight=0.25), "beyond")
+    yield absolute("just beyond, 1.5 %", replace(healthy, candidate=0.015), "beyond")
+    relative = partial(_rate, TOLERANT_REGRESSION, "error_rate regression +50 %, tolerates bursts", chunk=80)
+    yield relative("bursts of one instance, 0.2 an hour", replace(healthy, bursts_an_hour=0.2), "within")
+    yield relative("bursts of one instance, 1 an hour", hourly, "within")
+    yield relative("exactly at the limit", replace(healthy, candidate=0.0045), "at")
+    yield relative("errors x2", replace(healthy, candidate=0.006, looks=2000), "beyond")
+    yield relative("errors x3", replace(healthy, candidate=0.009), "beyond")
+    yield relative("errors 5 %", replace(healthy, candidate=0.05), "beyond")
+    held = replace(TOLERANT_REGRESSION, minimum_samples=NEVER_PROVEN)
+    later = partial(_rate, held, "error_rate regression +50 %, tolerates bursts", note=LATE, chunk=50)
+    yield later("errors 30 % later", replace(late, candidate=0.3, looks=2000), "beyond")
 
 
 def _latency() -> Iterator[Case]:

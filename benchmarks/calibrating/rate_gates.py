@@ -14,14 +14,16 @@ from typing import Final
 import numpy as np
 
 from calibrating.outcome import F64, I64, Mask
-from calibrating.traffic import Windows
+from calibrating.traffic import MINUTE, Windows
 from paritygate.comparators.evidence.bernoulli import bernoulli
+from paritygate.comparators.evidence.minutes import log_e_absolute, log_e_ratio
 from paritygate.comparators.evidence.mixture import log_mixture, start_log_weights, uniform
 from paritygate.comparators.evidence.paired import paired, paired_ratio
 from paritygate.comparators.evidence.share import share
 from paritygate.gates.evidence import STAGE_LOG_WEIGHT, WHOLE_LOG_WEIGHT
 from paritygate.gates.findings import bad_limit
 from paritygate.gates.measures import Rule
+from paritygate.gates.rates import BURST_LOG_WEIGHTS
 from paritygate.gates.segments import ALL_LOG_WEIGHT, FAMILY_LOG_WEIGHTS
 from paritygate.gates.spec import GateSpec
 
@@ -81,7 +83,10 @@ def assess(spec: GateSpec, windows: Windows, cells: Windows | None = None) -> Sa
         def overall(worse: I64, better: I64, both: I64) -> F64:
             return _floored(distinct(above, worse, better, both), worse + both, spec)
 
-        mixed, _ = _over_starts(overall, seen["worse"], seen["better"], seen["both"])
+        if spec.tolerate_bursts:
+            mixed = _by_minute(spec, windows, seen)
+        else:
+            mixed, _ = _over_starts(overall, seen["worse"], seen["better"], seen["both"])
         tests = [mixed, _share(windows, ratio, spec)]
     else:
         tested = bernoulli(limit, "above").log_e
@@ -90,6 +95,8 @@ def assess(spec: GateSpec, windows: Windows, cells: Windows | None = None) -> Sa
             return _floored(distinct(tested, bad, total), bad, spec)
 
         everything, onset = _over_starts(absolute, bad, seen["total"])
+        if spec.tolerate_bursts:
+            everything = _by_minute(spec, windows, seen)
         tests = [everything]
         if paired_measure:
             live, live_onset = _over_starts(absolute, seen["live_bad"], seen["live"])
@@ -97,11 +104,13 @@ def assess(spec: GateSpec, windows: Windows, cells: Windows | None = None) -> Sa
             onset = np.where(live > everything, live_onset, onset)
     log_all = log_mixture(uniform(len(tests)), np.stack(tests, axis=-1))
     segments = _segments(spec, cells, limit, ratio) if cells is not None else None
-    log_e_bad = _with_all(log_all, segments)
+    told = np.zeros_like(segments) if segments is not None and spec.tolerate_bursts else segments
+    # Without segments a burst-tolerant gate is like any other.
+    log_e_bad = _with_all(log_all, told)
     reached = log_e_bad >= TARGET
     failed = reached
     if not relative and paired_measure and reached.any():
-        failed = reached & ~_environment(spec, windows, seen, segments, onset)
+        failed = reached & ~_environment(spec, windows, seen, told, onset)
     if relative:
         log_e_ok = distinct(paired_ratio(ratio, "below").log_e, seen["worse"], seen["better"], seen["both"])
     else:
@@ -137,6 +146,34 @@ def _over_starts(log_e: Callable[..., F64], *seen: I64) -> tuple[F64, I64]:
             onset[:, part] = np.where(louder, start, onset[:, part])
         begin, width = end, 2 * width
     return mixed, onset
+
+
+def _by_minute(spec: GateSpec, windows: Windows, seen: dict[str, I64]) -> F64:
+    """The first minute by its requests, and all closed minutes as such."""
+    per_minute = MINUTE // int(windows.total[0, 0])
+    looks = windows.total.shape[1]
+    relative, ratio, limit = spec.rule is Rule.MAXIMUM_REGRESSION_PERCENT, 1.0 + spec.limit / 100.0, bad_limit(spec)
+    worse, better, both, total = (seen[name] for name in ("worse", "better", "both", "total"))
+    ends = np.arange(per_minute - 1, looks, per_minute)
+    minutes = [np.diff(counts[:, ends], axis=1, prepend=0) for counts in (worse, better, both, total)]
+    first = [counts[:, np.minimum(np.arange(looks), per_minute - 1)] for counts in (worse, better, both, total)]
+    if relative:
+        opening = distinct(paired_ratio(ratio, "above").log_e, *first[:3])
+    else:
+        opening = distinct(bernoulli(limit, "above").log_e, first[0] + first[2], first[3])
+        if spec.measure in ("error_rate", "schema_validation_pass_rate"):
+            opening = np.minimum(opening, distinct(lambda w, b: paired(0.0, "above").log_e(w, b, 0), *first[:2]))
+    closed = np.zeros(total.shape)
+    for count, end in enumerate(ends, start=1):
+        w, b, x, n = (counts[:, :count] for counts in minutes)
+        log_e = log_e_ratio(w, b, x, n, ratio) if relative else log_e_absolute(w + x, n, limit)
+        closed[:, end : end + per_minute] = log_e[:, None]
+    log_e_bad = log_mixture(BURST_LOG_WEIGHTS, np.stack([opening, closed], axis=-1))
+    # The opening's bad ones count twice here as in the gate: only in whether there are enough of them.
+    enough = np.zeros(total.shape, np.int64)
+    enough[:, ends] = np.cumsum(minutes[0] + minutes[2], axis=1)
+    enough = np.maximum.accumulate(enough, axis=1) + first[0] + first[2]
+    return _floored(log_e_bad, enough, spec)
 
 
 def pane_width(look: int) -> int:

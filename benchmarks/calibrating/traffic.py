@@ -25,7 +25,8 @@ class Traffic:
     ``incidents``: part of the minutes in which ``sickness`` times as many requests go wrong in both arms.
     ``bursts_an_hour``: minutes, per instance and hour, with ``burst_rate`` bad ones; the candidate has one
     instance, the baseline likewise. ``weight``: live part of the candidate. ``sticky``: that part is made of whole
-    tenants of unequal size; ``unlike``: standard deviation of the logarithm of their rates.
+    tenants of unequal size; ``unlike``: standard deviation of the logarithm of their rates. ``onset``: looks
+    before which the candidate is as good as the baseline.
     """
 
     baseline: float
@@ -40,6 +41,7 @@ class Traffic:
     weight: float = 0.0
     sticky: bool = False
     unlike: float = 0.0
+    onset: int = 0
 
     @property
     def pairs(self) -> I64:
@@ -106,6 +108,7 @@ def _strata(
     """Counts (only the candidate, only the baseline, both) among ``total`` requests."""
     baseline = np.minimum(traffic.baseline * factor, 0.9)
     candidate = np.minimum(traffic.candidate * factor, 0.9)
+    candidate = np.where(np.arange(traffic.looks) < traffic.onset, baseline, candidate)
     shared = traffic.common * np.minimum(baseline, candidate)
     own_candidate = np.minimum((candidate - shared) / (1.0 - shared) + extra[0], 0.95)
     own_baseline = np.minimum((baseline - shared) / (1.0 - shared) + extra[1], 0.95)

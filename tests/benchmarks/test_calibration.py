@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 from calibrating import latencies
-from calibrating.cases import SEGMENT_GATES, cases
+from calibrating.cases import SEGMENT_GATES, TOLERANT, TOLERANT_REGRESSION, cases
 from calibrating.rate_gates import assess, pane_width
-from calibrating.traffic import Traffic, Windows, windows
+from calibrating.traffic import MINUTE, Traffic, Windows, windows
 
 from paritygate.comparators.evidence.quantile import quantile_ratio
 from paritygate.comparators.latency import bucket, pair_histograms
-from paritygate.comparators.tally import INDEX, Tally, zero_counts
+from paritygate.comparators.tally import COUNT_NAMES, INDEX, Tally, zero_counts
 from paritygate.gates.assess import Evidence, assess_gates
 from paritygate.gates.spec import GateSpec
 from paritygate.gates.verdict import VerdictKind
@@ -124,10 +124,15 @@ def judged(spec: GateSpec, drawn: Windows, run: int, look: int) -> tuple[Verdict
     flat = drawn if drawn.total.ndim == 2 else Windows(*(getattr(drawn, n).sum(axis=2) for n in Windows.__slots__))
     columns = [flat.live, flat.live_baseline, flat.live_bad, flat.live_baseline_bad]
     live = np.stack([column[run, : look + 1] for column in columns], axis=1)
+    per_minute = MINUTE // int(flat.total[0, 0])
+    ends = range(per_minute, look + 2, per_minute)
+    minutes = [tally_of(drawn, run, end - per_minute, end).overall() for end in ends]
     evidence = Evidence(
         whole=whole,
         stage=whole,
         panes=panes,
+        minutes=np.array(minutes, np.int64).reshape(-1, len(COUNT_NAMES)),
+        opening=tally_of(drawn, run, 0, min(per_minute, look + 1)).overall(),
         live_batches=live[live[:, 2:].any(axis=1)],
         stage_name="25",
         weight=25,
@@ -136,6 +141,7 @@ def judged(spec: GateSpec, drawn: Windows, run: int, look: int) -> tuple[Verdict
     return verdict.kind, float(verdict.numbers["log_e_bad"] or 0.0)
 
 
+GATES = (*SEGMENT_GATES, TOLERANT, TOLERANT_REGRESSION)
 STREAMS = (
     Traffic(baseline=0.003, candidate=0.003, looks=60, incidents=0.3, sickness=20.0, weight=0.25),
     Traffic(baseline=0.002, candidate=0.012, looks=60),
@@ -144,7 +150,9 @@ STREAMS = (
 )
 
 
-@pytest.mark.parametrize("spec", SEGMENT_GATES, ids=lambda spec: spec.name)
+@pytest.mark.parametrize(
+    "spec", GATES, ids=lambda spec: f"{spec.name}{', tolerant' if spec.tolerate_bursts else ''}"
+)
 def test_the_array_form_is_the_gate(spec: GateSpec) -> None:
     """At any look of any stream, the arrays say what `assess_gates` says on the same counts, to six digits."""
     seen = set()
@@ -161,7 +169,9 @@ def test_the_array_form_is_the_gate(spec: GateSpec) -> None:
     assert len(seen) >= 2
 
 
-@pytest.mark.parametrize("spec", SEGMENT_GATES, ids=lambda spec: spec.name)
+@pytest.mark.parametrize(
+    "spec", GATES, ids=lambda spec: f"{spec.name}{', tolerant' if spec.tolerate_bursts else ''}"
+)
 def test_the_array_form_is_the_gate_with_segments(spec: GateSpec) -> None:
     """The same with 20 segments, one of which fails half of its requests."""
     random = np.random.default_rng(5)

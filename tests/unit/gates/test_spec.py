@@ -140,6 +140,11 @@ def test_a_change_rate_has_a_limit_for_segments() -> None:
             ("gpu_oom_events", "max_rate_to_exclude_per_hour"),
             "above 0",
         ),
+        (
+            {"latency_p95_ms": {"maximum": 100, "tolerate_bursts": True}},
+            ("latency_p95_ms", "tolerate_bursts"),
+            "belongs to gates on rates",
+        ),
         ({"error_rate": {"maximum": 0.1, "segment_maximum": 0.2}}, ("error_rate", "segment_maximum"), "belongs to"),
         *[({name: {"maximum": 0.1}}, (name,), "always runs") for name in RESERVED],
     ],

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paritygate.comparators.buckets import BUCKET_COUNTS
-from paritygate.comparators.tally import Tally
+from paritygate.comparators.tally import INDEX, Tally
 from paritygate.rollouts import ledger as room
 from paritygate.rollouts.ledger import Ledger, Taken
 from paritygate.schemas.report import Cell, Histogram, WindowReport
@@ -290,3 +290,52 @@ def test_live_answers_count_for_the_share_when_routers_have_had_time() -> None:
     book.enter_stage(ORIGIN_MS + (wait + 1) * WINDOW_MS)
 
     assert book.evidence(STAGE).obeyed == (0, 0)
+
+
+MINUTE = room.MINUTE_MS // WINDOW_MS
+
+
+@settings(derandomize=True, max_examples=30, deadline=None)
+@given(st.data())
+def test_minutes_do_not_depend_on_order_or_replaced_reports(data: st.DataObject) -> None:
+    """Minutes and the opening hold the newest reports, whichever came first and however often."""
+    newest = [report(w, p, requests=20 + w, errors=(w * 7) % 5) for w in range(0, 150, 10) for p in (0, 1)]
+    replaced = [replace(r, revision=-1) for r in newest[::3]]
+    told = data.draw(st.permutations([*newest, *replaced]))
+
+    ours, plain = filled(told, retain=200).evidence(STAGE), filled(newest, retain=200).evidence(STAGE)
+
+    assert ours.minutes is not None
+    assert plain.minutes is not None
+    assert ours.opening is not None
+    assert plain.opening is not None
+    assert np.array_equal(ours.minutes, plain.minutes)
+    assert np.array_equal(ours.opening, plain.opening)
+
+
+def test_a_minute_counts_when_it_is_over() -> None:
+    """Closed minutes hold every count of theirs; the open one is in none, and the opening is sixty seconds long."""
+    reports = windows(0, 3 * MINUTE, requests=10)
+    book = filled(reports)
+    evidence = book.evidence(STAGE)
+    assert evidence.minutes is not None
+    assert evidence.opening is not None
+
+    end = reports[-1].window_end_ms // room.MINUTE_MS * room.MINUTE_MS
+    closed = sum(10 for r in reports if r.window_end_ms <= end)
+    assert int(evidence.minutes[:, INDEX["requests"]].sum()) == closed < book.whole.count("requests")
+    opening = [r for r in reports if r.window_start_ms < reports[0].window_start_ms + room.MINUTE_MS]
+    assert int(evidence.opening[INDEX["requests"]]) == 10 * len(opening)
+
+
+def test_minutes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there are too many, neighbours are merged: longer minutes, the same counts, in any order."""
+    monkeypatch.setattr(room, "MAX_MINUTES", 4)
+    reports = [report(w, p, requests=5, errors=1) for w in range(0, 20 * MINUTE, 20) for p in (0, 1)]
+    shuffled = random.Random(4).sample(reports, len(reports))
+    one, other = (filled(r, retain=5000).evidence(STAGE).minutes for r in (reports, shuffled))
+
+    assert one is not None
+    assert other is not None
+    assert len(one) <= 4
+    assert np.array_equal(one, other)

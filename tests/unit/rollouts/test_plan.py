@@ -314,3 +314,17 @@ def test_the_json_schema_accepts_a_plan_and_refuses_a_typo() -> None:
     assert validator.is_valid(plain)
     assert not validator.is_valid({**plain, "ownr": "x"})
     assert not validator.is_valid({**plain, "promotion_gates": {"error_rate": {"maximun": 1}}})
+
+
+def test_an_option_that_is_not_used_leaves_the_plan_as_it_was() -> None:
+    """``tolerate_bursts`` is read back, and where it is not set the plain form and digest know nothing of it."""
+    plain = RolloutPlan.from_yaml(PLAN).to_plain()
+    told = {**plain, "promotion_gates": {"error_rate": {"maximum": 0.01, "tolerate_bursts": True}}}
+    silent = {**plain, "promotion_gates": {"error_rate": {"maximum": 0.01, "tolerate_bursts": False}}}
+    unset = {**plain, "promotion_gates": {"error_rate": {"maximum": 0.01}}}
+
+    again = RolloutPlan.from_plain(RolloutPlan.from_plain(told).to_plain())
+    assert again.gates[0].tolerate_bursts
+    assert "tolerate_bursts" not in orjson.dumps(RolloutPlan.from_plain(silent).to_plain()).decode()
+    assert RolloutPlan.from_plain(silent).digest() == RolloutPlan.from_plain(unset).digest()
+    assert again.digest() != RolloutPlan.from_plain(unset).digest()
