@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 from confluent_kafka import TopicPartition
 
+from paritygate.cli.follow import is_over
 from paritygate.cli.kafka import new_consumer
 from paritygate.schemas.client import KafkaSettings
-from paritygate.schemas.decision import Action, GateDecision
+from paritygate.schemas.decision import GateDecision
 from paritygate.schemas.errors import DecodeError
 from paritygate.schemas.topics import AUDIT
 
@@ -39,7 +40,7 @@ class Follower:
     @property
     def ended(self) -> bool:
         """Rolled back, or promoted to all of the traffic."""
-        return any(d.action is Action.ROLLBACK or d.weight == 100 for d in self.decisions)
+        return any(is_over(d) for d in self.decisions)
 
     def wait_for(self, count: int, timeout_s: float) -> bool:
         """Wait until ``count`` decisions are there."""
