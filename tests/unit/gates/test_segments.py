@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from itertools import combinations
 
 import numpy as np
@@ -156,7 +156,7 @@ def test_the_sum_stays_an_e_value_when_segments_open_as_it_suits_an_adversary() 
         everything = ALL_LOG_WEIGHT + float(evidence.log_e(bad, total))
         return math.exp(everything) + float(np.exp(weights + log_e).sum())
 
-    @lru_cache(maxsize=None)
+    @cache
     def most(state: tuple[tuple[int, int], ...], left: int) -> float:
         """Largest mean of the sum that any way to open segments and to stop reaches."""
         now = sums(state) if state else 0.0
@@ -180,12 +180,11 @@ def test_segments_that_open_late_and_only_when_it_looks_bad_roll_nothing_back() 
     evidence = bernoulli(limit, "above")
     grid = np.array(evidence.log_e(np.arange(101)[:, None], np.arange(401)[None, :]))
     bad, total = np.zeros((runs, requests + 1), np.int64), np.zeros((runs, requests + 1), np.int64)
-    newest, every, seen, rows = np.zeros(runs, np.int64), np.zeros(runs, np.int64), 0, np.arange(runs)
+    newest, every, rows = np.zeros(runs, np.int64), np.zeros(runs, np.int64), np.arange(runs)
     older, current = np.zeros(runs), np.zeros(runs)
     alarmed = np.zeros(runs, np.bool_)
     by_count = np.exp([family_log_weight(1, count + 1) for count in range(requests + 1)])
-    for _ in range(requests):
-        seen += 1
+    for seen in range(1, requests + 1):
         leave = (grid[bad[rows, newest], total[rows, newest]] < -0.2) | (total[rows, newest] >= 400)
         newest, older = newest + leave, older + leave * current
         fails = random.random(runs) < limit
