@@ -135,7 +135,7 @@ def test_the_stakes_use_their_share_up() -> None:
 
 def test_a_dimension_with_one_value_counts_for_the_price() -> None:
     """Its first value is old when a second one comes, so it must have had its stake before."""
-    single = {(x, "only"): (9, 0) for x in "abcdefgh"}
+    single: dict[tuple[str, ...], tuple[int, int]] = {(x, "only"): (9, 0) for x in "abcdefgh"}
     eight, nine = table({(x,): c for (x, _), c in single.items()}, ("b",)), table(single, ("b", "a"))
 
     assert len(eight) == len(nine) == 8
