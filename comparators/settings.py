@@ -34,7 +34,8 @@ class JoinSettings:
     lie after its record's. ``max_pending``: unpaired events kept per arm and partition.
     ``max_values_per_dimension`` and ``max_cells`` bound the segments; what is beyond counts as ``__other__``.
     ``latency_shifts``: bucket shifts of the latency gates (``comparators.latency.shifts``).
-    ``max_examples``: request ids kept per window.
+    ``latency_ratio``: what the candidate's latency may be in times of the baseline's; what is clearly
+    beyond is counted by segment (``comparators.measuring``). ``max_examples``: request ids kept per window.
 
     :raises ConfigError: a duration or bound is out of range, or a dimension is declared twice.
     """
@@ -51,6 +52,7 @@ class JoinSettings:
     max_values_per_dimension: int = 50
     max_cells: int = 2_000
     latency_shifts: tuple[int, ...] = ()
+    latency_ratio: float = 1.1
     output_rules: OutputRules = field(default_factory=OutputRules)
     diff_rules: DiffRules = field(default_factory=DiffRules.default)
     max_examples: int = 8

@@ -45,6 +45,8 @@ COUNT_NAMES: Final[tuple[str, ...]] = (
     "live_candidate_invalid",
     "live_baseline",  # requests whose user got the baseline's answer
     "live_baseline_errors",
+    "slower",  # pairs, both answered: candidate clearly slower than it may be (comparators.measuring.CLEARLY)
+    "faster",  # the mirror image: candidate as clearly faster
 )
 INDEX: Final[dict[str, int]] = {name: i for i, name in enumerate(COUNT_NAMES)}
 

@@ -28,6 +28,7 @@ from paritygate.gates.findings import (
     parity_log_e,
 )
 from paritygate.gates.latencies import assess_latency
+from paritygate.gates.latency_parity import assess_latency_parity
 from paritygate.gates.measures import Kind
 from paritygate.gates.outcomes import assess_outcome
 from paritygate.gates.rates import assess_rate
@@ -103,6 +104,11 @@ def assess_gates(
         if undeclared is not None:
             verdicts.append(undeclared[0])
             findings.extend(undeclared[1])
+    timed = [spec for spec in gates if spec.kind is Kind.LATENCY]
+    slower = assess_latency_parity(sums, alpha_rollback, required=not timed or any(s.required for s in timed))
+    if slower is not None:
+        verdicts.append(slower[0])
+        findings.extend(slower[1])
     return Assessment(
         verdicts=tuple(verdicts),
         overall=worst(v.kind for v in verdicts if v.required),

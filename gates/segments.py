@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
@@ -114,12 +115,24 @@ class SegmentTable:
         cells = tuple(sorted(tally.cells))
         self._dimensions, self._cells = tally.dimensions, cells
         self._lattice = lattice(cells)
-        by_cell = np.array([tally.cells[c] for c in cells], np.int64).reshape(-1, len(COUNT_NAMES))
+        self._fill(np.array([tally.cells[c] for c in cells], np.int64).reshape(-1, len(COUNT_NAMES)))
+
+    def _fill(self, by_cell: Counts) -> None:
+        self._by_cell = by_cell
         self.total: Counts = by_cell.sum(axis=0)
         if len(self._lattice.first):
             self.counts: Counts = np.add.reduceat(by_cell[self._lattice.order], self._lattice.first, axis=0)
         else:
             self.counts = np.empty((0, len(COUNT_NAMES)), np.int64)
+
+    def without(self, segment: int) -> SegmentTable:
+        """The same segments without the requests of one of them; what it explains is gone from all others."""
+        ends = np.append(self._lattice.first[1:], len(self._lattice.order))
+        rest = copy(self)
+        by_cell = self._by_cell.copy()
+        by_cell[self._lattice.order[self._lattice.first[segment] : ends[segment]]] = 0
+        rest._fill(by_cell)
+        return rest
 
     def __len__(self) -> int:
         return len(self.counts)
