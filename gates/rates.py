@@ -190,13 +190,17 @@ def _onset(case: _Case) -> Onset | None:
 def _failed_since(case: _Case, onset: Onset) -> RateJudgement:
     """A fail that began late: the numbers, the segment and the findings are those since then."""
     spec, live = case.spec, _strongest(case) == "live"
-    later = case.sums.from_start(onset.start)
-    segments, named, reasons = gate_log_e(spec, later), worst(spec.measure, later), RateReasons(spec, later)
-    found = outstanding(later, segments, case.alphas.rollback, math.inf)
-    findings = describe(spec.measure, later, segments, found if named is None else [named, *found])
-    tail = reasons.rules() + ("" if named is None else f"; worst: {reasons.segment(named)}")
-    reason = f"{case.reasons.since(onset, live=live)}, {reasons.limit()} may{tail}; in all {case.reasons.whole()}"
-    place = "all" if named is None else later.segments.name(named)
+    told = later = case.sums.from_start(onset.start)
+    segments, named = gate_log_e(spec, later), worst(spec.measure, later)
+    if named is None:  # Everything since then is alike; what is elsewhere in the whole may show where it is.
+        told, segments, named = case.sums, case.segments, worst(spec.measure, case.sums)
+    found = outstanding(told, segments, case.alphas.rollback, math.inf)
+    findings = describe(spec.measure, told, segments, found if named is None else [named, *found])
+    where = "" if named is None else f"; worst: {RateReasons(spec, told).segment(named)}"
+    in_all = f"; in all {case.reasons.whole()}"
+    words = f"{case.reasons.since(onset, live=live)}, {case.reasons.limit()} may{RateReasons(spec, later).rules()}"
+    reason = words + (where + in_all if told is later else in_all + where)
+    place = "all" if named is None else told.segments.name(named)
     numbers = case.reasons.numbers_since(onset, live=live)
     verdict = case.say(VerdictKind.FAIL, "breached", reason, place, **numbers)
     return RateJudgement(verdict, findings)
