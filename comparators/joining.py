@@ -290,6 +290,11 @@ class RolloutJoin:
             self._reported_through = newest
             yield newest, Window(changed=False)
 
+    def supersede(self, index: int) -> None:
+        """A window that was reported after the snapshot is to be reported again, empty if nothing is in it."""
+        if self.windows.oldest_kept is None or index >= self.windows.oldest_kept:
+            self.windows.at(index)
+
     # -- state -----------------------------------------------------------------------------------------------
 
     def to_plain(self) -> dict[str, Any]:
