@@ -132,7 +132,7 @@ def gates_of() -> Callable[[str], tuple[GateSpec, ...]]:
 
 @pytest.fixture(scope="session")
 def assess(gates_of: Callable[[str], tuple[GateSpec, ...]]) -> Callable[..., Assessment]:
-    """assess(gates, whole, stage=whole, panes=(), live=None, minutes=None, opening=None, weight=0)."""
+    """assess(gates, whole, stage=whole, panes, live, minutes, opening, instances, weight=0)."""
 
     def judge(gates: str, whole: Tally, stage: Tally | None = None, **more: Any) -> Assessment:
         live = more.get("live")
@@ -143,6 +143,7 @@ def assess(gates_of: Callable[[str], tuple[GateSpec, ...]]) -> Callable[..., Ass
             live_batches=None if live is None else np.array(live, np.int64).reshape(-1, 4),
             minutes=more.get("minutes"),
             opening=more.get("opening"),
+            instances=more.get("instances"),
             stage_name="shadow" if not more.get("weight") else str(more["weight"]),
             weight=more.get("weight", 0),
         )
