@@ -33,7 +33,8 @@ from paritygate.gates.evidence import Alphas, Sums, floored, reached
 from paritygate.gates.findings import SegmentFinding, bad_limit, describe, gate_log_e, outstanding, worst
 from paritygate.gates.measures import Rule
 from paritygate.gates.rate_reasons import RateReasons
-from paritygate.gates.reasons import about, number
+from paritygate.gates.reasons import about, number, percent, some
+from paritygate.gates.segment_proof import Unproven, own_limit, unproven
 from paritygate.gates.spec import GateSpec
 from paritygate.gates.verdict import Verdict, VerdictKind
 
@@ -81,7 +82,9 @@ class _Case:
         return self.say(VerdictKind.INCONCLUSIVE, code, reason, segment, **more)
 
 
-def assess_rate(spec: GateSpec, sums: Sums, alphas: Alphas, minimum_segment_share: float) -> RateJudgement:
+def assess_rate(
+    spec: GateSpec, sums: Sums, alphas: Alphas, minimum_segment_share: float, prove_segments_above_ratio: float
+) -> RateJudgement:
     """Judge a gate on a rate."""
     columns = COLUMNS[spec.measure]
     parts = burst_parts(spec, sums) if spec.tolerate_bursts else {}
@@ -103,7 +106,7 @@ def assess_rate(spec: GateSpec, sums: Sums, alphas: Alphas, minimum_segment_shar
     found = outstanding(sums, segments, alphas.rollback, minimum_segment_share)
     if reached(log_e_bad, alphas.rollback):
         return _failed(case, found)
-    return _flagged(case, found) if found else RateJudgement(_stage_verdict(case))
+    return _flagged(case, found) if found else RateJudgement(_stage_verdict(case, prove_segments_above_ratio))
 
 
 def _tests(spec: GateSpec, sums: Sums, columns: Columns, overall: float | None) -> dict[str, float]:
@@ -210,7 +213,7 @@ def _flagged(case: _Case, found: list[int]) -> RateJudgement:
     return RateJudgement(case.wait("segment_flagged", reason, place), findings)
 
 
-def _stage_verdict(case: _Case) -> Verdict:
+def _stage_verdict(case: _Case, prove_segments_above_ratio: float) -> Verdict:
     """What the stage proves when nothing speaks for a fail."""
     columns, reasons = case.columns, case.reasons
     total = case.sums.in_stage(columns.total)
@@ -220,31 +223,47 @@ def _stage_verdict(case: _Case) -> Verdict:
     log_e_ok, needed = _proof(case)
     shown = number(log_e_ok)
     short = max(case.spec.minimum_samples - total, 0)
+    slow = unproven(case.spec, case.sums, case.alphas.promote, prove_segments_above_ratio)
     if reached(log_e_ok, case.alphas.promote) and not short:
+        if slow is not None:
+            return _segment_unproven(case, slow, shown)
         if case.tests.get("live", 0.0) < math.log(1.0 / case.alphas.rollback) / 2.0:
-            reason = f"{reasons.stage()}: proven {reasons.limit()}"
-            if case.spec.tolerate_bursts:
-                return _burst_verdict(case, reason, shown)
-            return case.say(VerdictKind.PASS, "proven", reason, log_e_ok=shown)
+            return _pass(case, f"{reasons.stage()}: proven {reasons.limit()}", shown)
         reason = f"{reasons.stage()}, but {reasons.live()}: waits for more of them"
         return case.wait("more_data", reason, log_e_ok=shown)
     if needed is None:
         return case.wait(
             "more_data", f"{reasons.stage()}: at this rate {reasons.limit()} cannot be proven", log_e_ok=shown
         )
-    amount = max(needed, short)
+    amount = max(needed, short, (slow.more or 0) if slow is not None else 0)
     reason = f"{reasons.stage()}; {about(amount)} are needed to prove {reasons.limit()}"
     return case.wait("more_data", reason, log_e_ok=shown, more_needed=amount)
 
 
-def _burst_verdict(case: _Case, reason: str, log_e_ok: float | None) -> Verdict:
-    """A pass of a gate that tolerates bursts says what it excludes of them."""
+def _pass(case: _Case, reason: str, log_e_ok: float | None) -> Verdict:
+    """A pass; of a gate that tolerates bursts it says what it excludes of them, and may have to wait for that."""
+    if not case.spec.tolerate_bursts:
+        return case.say(VerdictKind.PASS, "proven", reason, log_e_ok=log_e_ok)
     seen = rate_bursts(case.spec, case.sums)
     excluded, words, more = exclusion(case.spec, seen, case.alphas.promote)
     reason = f"{reason} outside of bursts; {words}"
     if excluded:
         return case.say(VerdictKind.PASS, "proven", reason, log_e_ok=log_e_ok)
     return case.wait("more_data", reason, log_e_ok=log_e_ok, more_hours_needed=more)
+
+
+def _segment_unproven(case: _Case, slow: Unproven, log_e_ok: float | None) -> Verdict:
+    """All requests together are proven, and a large segment is not."""
+    reasons, columns = case.reasons, case.columns
+    where = f"{some(slow.bad, slow.total, columns.noun)} {columns.verb} in {slow.name}"
+    limit = reasons.limit() if case.relative else f"at most {percent(own_limit(case.spec))}"
+    if slow.more is None:
+        wanted = f"at this rate {limit} cannot be proven there"
+    else:
+        wanted = f"{about(slow.more)} in all are needed to prove {limit} there"
+    reason = f"{reasons.stage()}: proven {reasons.limit()}, but {where}; {wanted}"
+    numbers = {"segment_bad": slow.bad, "segment_total": slow.total, "segment_log_e_ok": number(slow.log_e_ok)}
+    return case.wait("segment_unproven", reason, slow.name, log_e_ok=log_e_ok, more_needed=slow.more, **numbers)
 
 
 def _proof(case: _Case) -> tuple[float, int | None]:
