@@ -66,8 +66,8 @@ def same_both_ways(raw: bytes, start: int = 0) -> int:
 def test_every_odd_value_in_every_field(build_batch: Build, field: str) -> None:
     """Beside a good event, and alone, each value is read or refused as the codec does it, reason included."""
     good: Entry = (1, b"r", text({}), [])
-    odd = [(1, b"r", text({field: value}), []) for value in ODD_VALUES]
-    doubled = [(1, b"r", text({}, extra=f',"{field}":{value}'), []) for value in ODD_VALUES]
+    odd: list[Entry] = [(1, b"r", text({field: value}), []) for value in ODD_VALUES]
+    doubled: list[Entry] = [(1, b"r", text({}, extra=f',"{field}":{value}'), []) for value in ODD_VALUES]
 
     same_both_ways(build_batch([good, *odd, good, *doubled, good]))
     for entry in odd[::5]:
@@ -138,7 +138,8 @@ def test_ordinary_events_need_no_codec(build_batch: Build, prediction: Callable[
 
 def test_what_is_no_frame_is_left_to_the_record_reader(build_batch: Build) -> None:
     """Headers and null keys are not read by columns."""
-    for entry in ((1, b"r", b"{}", [("h", b"1")]), (1, None, b"{}", []), (1, b"r", None, [])):
+    entries: list[Entry] = [(1, b"r", b"{}", [("h", b"1")]), (1, None, b"{}", []), (1, b"r", None, [])]
+    for entry in entries:
         (batch,) = split(build_batch([entry]), 0).batches
         with pytest.raises(LayoutError):
             JsonLayout().read([(batch.count, batch.body())])
