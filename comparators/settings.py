@@ -36,6 +36,8 @@ class JoinSettings:
     ``latency_shifts``: bucket shifts of the latency gates (``comparators.latency.shifts``).
     ``latency_ratio``: what the candidate's latency may be in times of the baseline's; what is clearly
     beyond is counted by segment (``comparators.measuring``). ``max_examples``: request ids kept per window.
+    ``instances``: whether counts per instance are kept (``comparators.instances``), which gates that tolerate
+    bursts ask for.
 
     :raises ConfigError: a duration or bound is out of range, or a dimension is declared twice.
     """
@@ -56,6 +58,7 @@ class JoinSettings:
     output_rules: OutputRules = field(default_factory=OutputRules)
     diff_rules: DiffRules = field(default_factory=DiffRules.default)
     max_examples: int = 8
+    instances: bool = False
 
     def __post_init__(self) -> None:
         if not self.rollout_id:
