@@ -26,7 +26,7 @@ import numpy.typing as npt
 import orjson
 
 from paritygate.comparators.buckets import BUCKET_COUNTS
-from paritygate.comparators.tally import INDEX, Tally
+from paritygate.comparators.tally import COUNT_NAMES, INDEX, Counts, Tally, zero_counts
 from paritygate.gates.assess import Evidence
 from paritygate.rollouts.ladder import Stage
 from paritygate.rollouts.minutes import Minutes
