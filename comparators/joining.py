@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from paritygate.comparators import confidence, latency
+from paritygate.comparators import confidence, labels, latency, numbers
 from paritygate.comparators.measuring import Measured, OutputChecks, examples_of, measure_alone, measure_pairs
 from paritygate.comparators.pairing import BASELINE, CANDIDATE, Pairing
 from paritygate.comparators.rows import B1, I64, Rows
@@ -64,6 +64,7 @@ class RolloutJoin:
         self._bins = bins
         self._vocabulary = Vocabulary(settings.dimensions, settings.max_values_per_dimension, settings.max_cells)
         self._checks = OutputChecks(settings.output_rules, settings.diff_rules)
+        self._numbers = numbers.names(settings.numbers)
         self.scored = Scored(settings.dedupe_ms)
         self._reported_through: int | None = None
 
@@ -137,7 +138,7 @@ class RolloutJoin:
             cells = self._vocabulary.cells(batch, rows)
         else:
             cells[admit] = self._vocabulary.cells(batch, rows[admit])
-        return Rows.of(batch, rows, source, times, cells)
+        return Rows.of(batch, rows, source, times, cells, self._numbers)
 
     def _arrive(self, arm: int, rows: Rows) -> None:
         got = self.pairing.arrive(arm, rows, self.horizon_ms)
@@ -193,6 +194,17 @@ class RolloutJoin:
         sure = confidence.pair_histograms(measured.baseline_confidence[rows], measured.candidate_confidence[rows])
         for family, buckets in sure.items():
             window.add_histogram(family, buckets)
+        if self.settings.label_shares:
+            self._count_labels(window, measured, rows)
+        if self.settings.numbers:
+            both = rows[measured.answered[rows]]
+            counted, totals = numbers.pair_counts(
+                self.settings.numbers, measured.baseline_numbers[both], measured.candidate_numbers[both]
+            )
+            for family, buckets in counted.items():
+                window.add_histogram(family, buckets)
+            for key, count in totals.items():
+                window.bump(key, count)
         if not (measured.remarks or measured.examples):
             return
         here = rows.tolist()
@@ -204,6 +216,15 @@ class RolloutJoin:
             for k, r, d, i in examples_of(measured, here, self.settings.max_examples)
         )
         window.examples = merge_examples(window.examples, examples, self.settings.max_examples)
+
+    @staticmethod
+    def _count_labels(window: Window, measured: Measured, rows: I64) -> None:
+        both = rows[measured.answered[rows]]
+        found = labels.pair_histograms(measured.baseline_label[both], measured.candidate_label[both])
+        found |= labels.live_histogram("baseline", measured.baseline_label[rows[measured.baseline_seen[rows]]])
+        found |= labels.live_histogram("candidate", measured.candidate_label[rows[measured.candidate_seen[rows]]])
+        for family, buckets in found.items():
+            window.add_histogram(family, buckets)
 
     # -- outcomes and platform ---------------------------------------------------------------------------------
 

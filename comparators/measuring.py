@@ -25,6 +25,7 @@ from paritygate.schemas.prediction import ARMS, ROLES, STATUSES, Role, Status
 MAX_DETAIL_CHARS: Final = 80
 _OK: Final = STATUSES.index(Status.OK)
 _SHED: Final = STATUSES.index(Status.SHED)
+_TIMEOUT: Final = STATUSES.index(Status.TIMEOUT)
 _PRIMARY: Final = ROLES.index(Role.PRIMARY)
 _CACHED_DIFFS: Final = 2_048
 _CACHED_CHARS: Final = 2_048
@@ -65,6 +66,8 @@ class Measured:
     ``flags[k, i]``: request i counts under ``COUNT_NAMES[k]``. ``baseline_ms`` / ``candidate_ms``: latencies
     of the requests in ``timed`` (baseline answered); the candidate's is ``+inf`` where it failed.
     ``baseline_confidence`` / ``candidate_confidence``: of the requests that both answered, NaN elsewhere.
+    ``answered``: which requests both answered; there ``…_label`` and ``…_numbers`` are those of the arms.
+    ``baseline_seen`` / ``candidate_seen``: whose answer by that arm a user saw.
     ``remarks``: (request, total to bump). ``examples``: (kind, requests, details).
     """
 
@@ -77,6 +80,13 @@ class Measured:
     candidate_ms: F64
     baseline_confidence: F64
     candidate_confidence: F64
+    answered: B1
+    baseline_seen: B1
+    candidate_seen: B1
+    baseline_label: Objects
+    candidate_label: Objects
+    baseline_numbers: Objects
+    candidate_numbers: Objects
     remarks: list[tuple[int, str]] = field(default_factory=list)
     examples: list[tuple[str, int, str]] = field(default_factory=list)
 
@@ -97,6 +107,10 @@ def measure_pairs(baseline: Rows, candidate: Rows, checks: OutputChecks) -> Meas
     flag["requests"] = flag["pairs"] = asked
     flag["baseline_errors"], flag["candidate_errors"] = bad, failed
     flag["candidate_only_errors"], flag["baseline_only_errors"] = good & failed, bad & fine
+    flag["timeouts_counted"] = asked
+    late, theirs_late = (asked & (rows.status == _TIMEOUT) for rows in (candidate, baseline))
+    flag["candidate_timeouts"], flag["baseline_timeouts"] = late, theirs_late
+    flag["candidate_only_timeouts"], flag["baseline_only_timeouts"] = late & ~theirs_late, theirs_late & ~late
     baseline_invalid = _check(measured, BASELINE, baseline.output, good, checks)
     live = (candidate.role == _PRIMARY) & (candidate.status != _SHED)
     live_fine = live & (candidate.status == _OK)
@@ -107,6 +121,7 @@ def measure_pairs(baseline: Rows, candidate: Rows, checks: OutputChecks) -> Meas
     flag["label_changes"] = changed = compared & (baseline.label != candidate.label).astype(np.bool_)
     flag["output_changes"] = _compare(measured, baseline.output, candidate.output, good & fine, checks)
     flag["live_candidate"], flag["live_candidate_errors"] = live, live & ~live_fine
+    flag["live_candidate_timeouts"] = live & (candidate.status == _TIMEOUT)
     flag["live_candidate_checked"], flag["live_candidate_invalid"] = live_fine, live_fine & candidate_invalid
     live = (baseline.role == _PRIMARY) & (baseline.status != _SHED)
     flag["live_baseline"], flag["live_baseline_errors"] = live, live & (baseline.status != _OK)
@@ -114,6 +129,9 @@ def measure_pairs(baseline: Rows, candidate: Rows, checks: OutputChecks) -> Meas
     measured.candidate_ms = np.where(fine, candidate.latency_ms, np.inf)
     measured.baseline_confidence = np.where(good & fine, baseline.confidence, np.nan)
     measured.candidate_confidence = np.where(good & fine, candidate.confidence, np.nan)
+    measured.answered = good & fine
+    measured.candidate_label, measured.candidate_numbers = candidate.label, candidate.numbers
+    measured.candidate_seen, measured.baseline_seen = live_fine, live & (baseline.status == _OK)
     for i in np.flatnonzero(good & failed).tolist():
         measured.examples.append((EXAMPLE_ERROR, i, STATUSES[candidate.status[i]].value))
     measured.examples.extend((EXAMPLE_LABEL, i, "label differs") for i in np.flatnonzero(changed).tolist())
@@ -133,16 +151,22 @@ def measure_alone(arm: int, rows: Rows, checks: OutputChecks) -> Measured:
         fine = live & (rows.status == _OK)
         invalid = _check(measured, CANDIDATE, rows.output, fine, checks)
         flag["live_candidate"], flag["live_candidate_errors"] = live, live & ~fine
+        flag["live_candidate_timeouts"] = live & (rows.status == _TIMEOUT)
         flag["live_candidate_checked"], flag["live_candidate_invalid"] = fine, invalid
+        measured.candidate_seen = fine
         return measured
     good, bad = (asked & (rows.status == _OK)), (asked & (rows.status != _OK))
     flag["requests"] = flag["missing_candidate"] = flag["candidate_errors"] = asked
     flag["baseline_errors"], flag["candidate_only_errors"] = bad, good
+    theirs_late = asked & (rows.status == _TIMEOUT)
+    flag["timeouts_counted"] = flag["candidate_timeouts"] = asked
+    flag["baseline_timeouts"], flag["candidate_only_timeouts"] = theirs_late, asked & ~theirs_late
     _check(measured, BASELINE, rows.output, good, checks)
     live = asked & (rows.role != _PRIMARY)  # the baseline was the mirror, so the user waited for the candidate
-    flag["live_candidate"] = flag["live_candidate_errors"] = live
+    flag["live_candidate"] = flag["live_candidate_errors"] = flag["live_candidate_timeouts"] = live
     flag["live_baseline"] = asked & (rows.role == _PRIMARY)
     flag["live_baseline_errors"] = bad & (rows.role == _PRIMARY)
+    measured.baseline_seen = good & (rows.role == _PRIMARY)
     measured.timed = good
     measured.candidate_ms = np.full(len(rows), np.inf)
     measured.examples.extend((EXAMPLE_MISSING, i, "no answer came") for i in np.flatnonzero(good).tolist())
@@ -160,12 +184,17 @@ class _Flags:
 
 
 def _blank(rows: Rows) -> Measured:
+    """Nothing measured yet; what belongs to an arm is that of ``rows`` until it is said otherwise."""
     count = len(rows)
+    none = np.zeros((3, count), np.bool_)
     return Measured(
         request_id=rows.request_id, event_at_ms=rows.event_at_ms, cell=rows.cell,
         flags=np.zeros((len(COUNT_NAMES), count), np.bool_), timed=np.zeros(count, np.bool_),
         baseline_ms=rows.latency_ms, candidate_ms=rows.latency_ms,
         baseline_confidence=np.full(count, np.nan), candidate_confidence=np.full(count, np.nan),
+        answered=none[0], baseline_seen=none[1], candidate_seen=none[2],
+        baseline_label=rows.label, candidate_label=rows.label,
+        baseline_numbers=rows.numbers, candidate_numbers=rows.numbers,
     )  # fmt: skip
 
 

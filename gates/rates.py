@@ -110,7 +110,8 @@ def _tests(spec: GateSpec, sums: Sums, columns: Columns) -> dict[str, float]:
         else:
             log_e = paired_ratio(ratio, "above").log_e(worse, better, bad - worse)
             overall = sums.over_starts(floored(log_e, bad, least))
-        return {"overall": overall, "share": _share(spec, sums, ratio)}
+        # The batches of live requests hold errors of every kind, so their share tells nothing of timeouts.
+        return {"overall": overall} | ({"share": _share(spec, sums, ratio)} if columns.within is None else {})
 
     if spec.tolerate_bursts:
         tests = {"overall": _by_minute(spec, sums, columns)}
