@@ -10,12 +10,12 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import StrEnum, unique
 
+from paritygate.cli.finding import Check, Result
 from paritygate.cli.kafka import ANSWER_S, end_offsets
-from paritygate.cli.lag import newest_records, worker_lag
+from paritygate.cli.lag import committed, newest_records, worker_lag
 from paritygate.cli.murmur2 import partition_of
+from paritygate.cli.standing import bin_check, join_check
 from paritygate.cli.topics import IS_MISSING, check_topics
 from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.errors import ParityGateError
@@ -25,26 +25,7 @@ from paritygate.schemas.topics import BULK, DECISIONS, PREDICTIONS_PRIMARY, TOPI
 SILENT_AFTER_S = 30.0
 _SAMPLE_KEYS = 100
 MISSING = "topics are missing"
-
-
-@unique
-class Result(StrEnum):
-    """How a check ended."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-    SKIP = "skip"
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One finding of the doctor."""
-
-    name: str
-    result: Result
-    detail: str
-    mend: str = ""
+RESTS_ON_TOPICS = ("keys", "worker", "join", "bins", "freshness")
 
 
 def all_checks(settings: KafkaSettings) -> Iterator[Check]:
@@ -54,17 +35,23 @@ def all_checks(settings: KafkaSettings) -> Iterator[Check]:
         reachable = check_broker(settings)
     except ParityGateError as e:
         yield Check("broker", Result.FAIL, str(e))
-        for name in ("topics", "keys", "worker", "freshness"):
+        for name in ("topics", *RESTS_ON_TOPICS):
             yield Check(name, Result.SKIP, "no broker answers")
         return
     yield reachable
     found = list(topic_checks(settings))
     yield from found
     if any(MISSING in c.detail for c in found):
-        for name in ("keys", "worker", "freshness"):
+        for name in RESTS_ON_TOPICS:
             yield Check(name, Result.SKIP, MISSING)
         return
-    for name, check in (("keys", check_keys), ("worker", check_worker), ("freshness", check_freshness)):
+    for name, check in (
+        ("keys", check_keys),
+        ("worker", check_worker),
+        ("join", check_join),
+        ("bins", check_bins),
+        ("freshness", check_freshness),
+    ):
         try:
             yield check(settings)
         except ParityGateError as e:
@@ -165,23 +152,39 @@ def check_keys(settings: KafkaSettings) -> Check:
 
 
 def check_worker(settings: KafkaSettings) -> Check:
-    """Is there a worker, and how far behind its newest window report is it?"""
+    """Is there a worker, and how far behind the logs are the positions it committed?"""
     from confluent_kafka import ConsumerGroupState, KafkaException  # noqa: PLC0415
     from confluent_kafka.admin import AdminClient  # noqa: PLC0415
 
-    group = settings.topic(os.environ.get("PARITYGATE_WORKER_APP_ID", "paritygate"))
+    group = worker_group(settings)
     admin = AdminClient(settings.confluent())  # must outlive its futures
     try:
         found = admin.describe_consumer_groups([group], request_timeout=ANSWER_S)[group].result()
     except KafkaException as e:
         return Check("worker", Result.SKIP, f"group {group} cannot be described: {e.args[0].str()}")
     members = len(found.members)
-    lag = worker_lag(settings)
-    behind = "" if lag is None else f"; {lag:,} events behind its newest window report"
+    lag = worker_lag(settings, committed(settings, group).positions)
+    behind = "" if lag is None else f"; its lag is {lag:,} events"
     if members and found.state == ConsumerGroupState.STABLE:
         return Check("worker", Result.OK, f"group {group} is stable with {members} member(s){behind}")
     state = "has no member" if not members else f"is {found.state.name.lower().replace('_', ' ')}"
     return Check("worker", Result.WARN, f"group {group} {state}{behind}", "'paritygate worker' starts one")
+
+
+def worker_group(settings: KafkaSettings) -> str:
+    """The consumer group of the workers on this cluster."""
+    return settings.topic(os.environ.get("PARITYGATE_WORKER_APP_ID", "paritygate"))
+
+
+def check_join(settings: KafkaSettings) -> Check:
+    """How far is the join in event time, what waits, and where do the worker's seconds go?"""
+    return join_check(committed(settings, worker_group(settings)).standings, time.time_ns() // 1_000_000)
+
+
+def check_bins(settings: KafkaSettings) -> Check:
+    """Did every record end in exactly one bin?"""
+    found = committed(settings, worker_group(settings))
+    return bin_check(found.standings, found.positions)
 
 
 def check_freshness(settings: KafkaSettings) -> Check:

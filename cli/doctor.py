@@ -7,13 +7,14 @@ from dataclasses import asdict
 import typer
 
 from paritygate.cli.console import console, new_table, print_json
+from paritygate.cli.finding import Check, Result
 from paritygate.cli.kafka import kafka_settings
 from paritygate.cli.options import Bootstrap, Json
 
 
 def doctor(bootstrap: Bootstrap = None, as_json: Json = False) -> None:
-    """Check broker, topics, partitioner, keys, worker and freshness; exit 1 when a check fails."""
-    from paritygate.cli.checks import Check, Result, all_checks  # noqa: PLC0415
+    """Check broker, topics, partitioner, keys, worker, join, bins and freshness; exit 1 when a check fails."""
+    from paritygate.cli.checks import all_checks  # noqa: PLC0415
 
     settings = kafka_settings(bootstrap)
     checks: list[Check] = list(all_checks(settings))

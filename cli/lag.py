@@ -1,44 +1,72 @@
-"""How far the window reports are behind the events, read from the logs themselves.
+"""How far the join is, as the worker committed it to its consumer group; and the newest records of a topic.
 
-Law: the worker keeps its positions in its snapshots, not in a consumer group, so the lag is what no window
-report covers yet. No report is no lag of 0 but an unknown one.
+Law: what was never committed is no lag of 0 but an unknown one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from paritygate.cli.kafka import ANSWER_S, Record, end_offsets, new_consumer, read, unavailable
-from paritygate.schemas.errors import PoisonError
-from paritygate.schemas.topics import PREDICTIONS_PRIMARY, PREDICTIONS_SHADOW, WINDOWS
+from paritygate.schemas.errors import DecodeError, RecoverableError
+from paritygate.schemas.standing import Standing
+from paritygate.schemas.topics import OUTCOMES, PREDICTIONS_PRIMARY, PREDICTIONS_SHADOW, Topic
 
 if TYPE_CHECKING:
     from paritygate.schemas.client import KafkaSettings
-    from paritygate.schemas.report import WindowReport
 
-#: Enough to find a report of every partition and running rollout; older ones say nothing new.
-_NEWEST_REPORTS = 500
+#: Topics whose positions the worker commits itself.
+JOINED: tuple[Topic, ...] = (PREDICTIONS_PRIMARY, PREDICTIONS_SHADOW, OUTCOMES)
 
 
-def worker_lag(settings: KafkaSettings) -> int | None:
-    """Prediction events that no window report covers yet; None where no report covers any partition."""
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """Positions by table name and partition, and what the worker left beside them, by partition."""
+
+    positions: Mapping[tuple[str, int], int] = field(default_factory=dict)
+    standings: Mapping[int, Standing] = field(default_factory=dict)
+
+
+def committed(settings: KafkaSettings, group: str) -> Committed:
+    """What the group has committed for the joined topics.
+
+    :raises RecoverableError: the coordinator does not say.
+    """
+    from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException  # noqa: PLC0415
+    from confluent_kafka.admin import AdminClient  # noqa: PLC0415
+
+    admin = AdminClient(settings.confluent())  # must outlive its futures
+    asked = [ConsumerGroupTopicPartitions(group)]
+    try:
+        found = admin.list_consumer_group_offsets(asked, request_timeout=ANSWER_S)[group].result()
+    except KafkaException as e:
+        raise RecoverableError(f"offsets of group {group} cannot be read: {e.args[0].str()}") from None
+    names = {settings.topic(t.name): t.name for t in JOINED}
+    places = [tp for tp in found.topic_partitions if tp.topic in names and tp.offset >= 0]
+    standings: dict[int, Standing] = {}
+    for tp in places:
+        try:
+            standings[tp.partition] = Standing.from_text(tp.metadata or "")
+        except (DecodeError, UnicodeDecodeError):
+            continue  # one of the topics that carry none, or somebody reset the group by hand
+    return Committed({(names[tp.topic], tp.partition): tp.offset for tp in places}, standings)
+
+
+def worker_lag(settings: KafkaSettings, positions: Mapping[tuple[str, int], int]) -> int | None:
+    """Records of the joined topics that are not counted yet; None where no position was ever committed."""
     ends = {
         (topic.name, partition): end
-        for topic in (PREDICTIONS_PRIMARY, PREDICTIONS_SHADOW)
+        for topic in JOINED
         for partition, end in end_offsets(settings, settings.topic(topic.name)).items()
     }
-    return uncovered(ends, _newest_reports(settings))
+    return behind(ends, positions)
 
 
-def uncovered(ends: Mapping[tuple[str, int], int], reports: Iterable[WindowReport]) -> int | None:
-    """Events before ``ends`` (by table name and partition) beyond what ``reports`` applied. Pure."""
-    applied: dict[tuple[str, int], int] = {}
-    for report in reports:
-        for source in report.sources:
-            place = (source.topic, source.partition)
-            applied[place] = max(applied.get(place, 0), source.next)
-    known = [max(0, end - applied[place]) for place, end in ends.items() if place in applied]
+def behind(ends: Mapping[tuple[str, int], int], positions: Mapping[tuple[str, int], int]) -> int | None:
+    """Records before ``ends`` that ``positions`` do not cover. Pure."""
+    known = [max(0, end - positions[place]) for place, end in ends.items() if place in positions]
     return sum(known) if known else None
 
 
@@ -59,13 +87,3 @@ def newest_records(settings: KafkaSettings, topic: str, per_partition: int) -> I
     finally:
         consumer.close()
     yield from read(settings, topic, start={p: max(lows[p], end - per_partition) for p, end in ends.items()})
-
-
-def _newest_reports(settings: KafkaSettings) -> Iterator[WindowReport]:
-    from paritygate.schemas.codec import decode_report  # noqa: PLC0415
-
-    for record in newest_records(settings, settings.topic(WINDOWS.name), _NEWEST_REPORTS):
-        try:
-            yield decode_report(record.value)
-        except PoisonError:
-            continue

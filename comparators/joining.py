@@ -7,7 +7,7 @@ of a request is that of the baseline's event time; all other counts go to the wi
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -32,6 +32,12 @@ HEARTBEAT_MS: Final = 500
 _PRIMARY: Final = ROLES.index(Role.PRIMARY)
 _SHED: Final = STATUSES.index(Status.SHED)
 _NAMES: Final = len(COUNT_NAMES)
+#: Told the name of a part of the work when it ends.
+Lap = Callable[[str], None]
+
+
+def _no_lap(_stage: str) -> None:
+    """Nobody measures."""
 
 
 def clamp(event_at_ms: I64, appended_at_ms: I64, max_future_ms: int) -> tuple[I64, B1]:
@@ -48,10 +54,13 @@ def clamp(event_at_ms: I64, appended_at_ms: I64, max_future_ms: int) -> tuple[I6
 class RolloutJoin:
     """State of one rollout. ``since``: per source, the offset from which on its events are known.
 
-    ``bins`` counts where rows ended; it is shared by the rollouts of the partition.
+    ``bins`` counts where rows ended; it is shared by the rollouts of the partition. ``lap`` is told when a part
+    of the work ends (``probe``, ``aggregate``), for whoever has a clock.
     """
 
-    def __init__(self, settings: JoinSettings, since: Sequence[int], bins: Counter[str]) -> None:
+    def __init__(
+        self, settings: JoinSettings, since: Sequence[int], bins: Counter[str], lap: Lap | None = None
+    ) -> None:
         self.settings = settings
         self.since = list(since)
         #: Requests up to this event time may have come in part before the rollout was declared: not counted.
@@ -62,6 +71,7 @@ class RolloutJoin:
         self.windows = Windows(settings.window_ms, settings.retain_ms)
         self.watermark_ms: int | None = None
         self._bins = bins
+        self._lap = lap or _no_lap
         self._vocabulary = Vocabulary(settings.dimensions, settings.max_values_per_dimension, settings.max_cells)
         self._checks = OutputChecks(settings.output_rules, settings.diff_rules)
         self._numbers = numbers.names(settings.numbers)
@@ -142,6 +152,7 @@ class RolloutJoin:
 
     def _arrive(self, arm: int, rows: Rows) -> None:
         got = self.pairing.arrive(arm, rows, self.horizon_ms)
+        self._lap("probe")
         if arm == CANDIDATE:
             users = (got.first.role == _PRIMARY) & (got.first.status != _SHED)
             self.windows.bump("exposed", got.first.event_at_ms[users])
@@ -163,6 +174,7 @@ class RolloutJoin:
             self.windows.bump("evicted", evicted.event_at_ms)
             self._bins["evicted"] += len(evicted)
             self._count(measure_alone(arm, evicted, self._checks))
+        self._lap("aggregate")
 
     def unread(self, total: str, count: int) -> None:
         """Events that may have been of this rollout could not be read: they count against completeness.
@@ -316,9 +328,9 @@ class RolloutJoin:
         }  # fmt: skip
 
     @classmethod
-    def from_plain(cls, plain: Mapping[str, Any], bins: Counter[str]) -> RolloutJoin:
+    def from_plain(cls, plain: Mapping[str, Any], bins: Counter[str], lap: Lap | None = None) -> RolloutJoin:
         """Read :meth:`to_plain` back."""
-        join = cls(JoinSettings.from_plain(plain["settings"]), plain["since"], bins)
+        join = cls(JoinSettings.from_plain(plain["settings"]), plain["since"], bins, lap)
         join.from_ms, join.retired = plain["from_ms"], plain["retired"]
         join._unread.update(plain["unread"])
         join.scored = Scored(join.settings.dedupe_ms, plain["scored_ms"])

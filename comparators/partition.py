@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from paritygate.comparators.joining import RolloutJoin, clamp
+from paritygate.comparators.joining import Lap, RolloutJoin, clamp
 from paritygate.comparators.reports import build_report, report_from_plain, report_to_plain
 from paritygate.comparators.rows import I64
 from paritygate.comparators.settings import DEFAULT_MAX_FUTURE_MS, JoinSettings
@@ -48,13 +48,21 @@ class PartitionJoin:
     """The join of one partition.
 
     ``sources`` maps ``primary``, ``shadow``, ``outcomes``, ``platform`` to topic names, default those of
-    ``schemas.topics``.
+    ``schemas.topics``. ``lap`` is told the name of each part of the work when it ends.
 
     :raises ConfigError: a source is named that there is not.
     """
 
-    def __init__(self, partition: int, partitions: int, *, sources: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        partition: int,
+        partitions: int,
+        *,
+        sources: Mapping[str, str] | None = None,
+        lap: Lap | None = None,
+    ) -> None:
         self.partition, self.partitions = partition, partitions
+        self._lap = lap
         unknown = set(sources or ()) - set(SOURCES)
         if unknown:
             raise ConfigError(f"unknown sources {sorted(unknown)}: the sources are {list(SOURCES)}")
@@ -80,7 +88,7 @@ class PartitionJoin:
             known.retired = False
             return
         since = [source.applied for source in self._sources]
-        rollout = self._rollouts[settings.rollout_id] = RolloutJoin(settings, since, self._bins)
+        rollout = self._rollouts[settings.rollout_id] = RolloutJoin(settings, since, self._bins, self._lap)
         rollout.from_ms = max((ms for ms in self.newest_ms.values() if ms is not None), default=None)
         if self._frontier_ms is not None:
             rollout.advance(self._frontier_ms)
@@ -105,6 +113,16 @@ class PartitionJoin:
     def committed(self, topic: str) -> int:
         """The next offset that is not in the counts yet: what to commit to the consumer group."""
         return self._source(topic)[1].applied
+
+    def ranges(self) -> dict[str, tuple[int, int]]:
+        """By topic: the first offset ever read, and the next one to count; :meth:`bins` cover what is between."""
+        return {source.topic: (source.first, source.applied) for source in self._sources}
+
+    @property
+    def replay_left(self) -> int:
+        """Offsets that are still to be read again after a restart; nothing is settled before."""
+        replays = [s.replay for s in self._sources if s.replay is not None]
+        return sum(max(0, replay.until - replay.cursor) for replay in replays)
 
     def begin(self, topic: str, offset: int) -> None:
         """The log of a topic that was never read begins at ``offset`` (retention took what was before)."""
@@ -331,6 +349,7 @@ class PartitionJoin:
         partition: int | None = None,
         partitions: int | None = None,
         sources: Mapping[str, str] | None = None,
+        lap: Lap | None = None,
     ) -> PartitionJoin:
         """The state of a snapshot. Then fetch from :meth:`position` on; declared rollouts are still known.
 
@@ -348,7 +367,7 @@ class PartitionJoin:
                     "topics must keep their partition count; use new topics or a new application id"
                 )
         names = {name: source["topic"] for name, source in plain["sources"].items()}
-        join = cls(plain["partition"], plain["partitions"], sources={**names, **(sources or {})})
+        join = cls(plain["partition"], plain["partitions"], sources={**names, **(sources or {})}, lap=lap)
         join._revision = (plain["revision"] // _REVISIONS + 1) * _REVISIONS
         join._frontier_ms = plain["frontier_ms"]
         join._bins.update(plain["bins"])
@@ -358,7 +377,7 @@ class PartitionJoin:
         ]
         join._sources[PLATFORM].replay = None
         for rollout in plain["rollouts"]:
-            restored = RolloutJoin.from_plain(rollout, join._bins)
+            restored = RolloutJoin.from_plain(rollout, join._bins, lap)
             join._rollouts[restored.settings.rollout_id] = restored
         for report in map(report_from_plain, plain["returned"]):
             join._returned[report.rollout_id, report.window_start_ms] = report

@@ -114,6 +114,11 @@ class Counter(Metric):
     SHED = ("paritygate_worker_shed_total", (), "streams", "events of requests whose other arm was not asked")
     FOREIGN = ("paritygate_worker_foreign_total", (), "streams", "events of a rollout id that no command named")
     EVICTED = ("paritygate_worker_evicted_total", (), "streams", "pending requests given up for want of room")
+    STAGE_SECONDS = (
+        "paritygate_worker_stage_seconds_total", ("stage",), "streams",
+        "time of the join's task by stage: fetch (mostly waiting), decode, probe, aggregate, publish, checkpoint",
+    )  # fmt: skip
+    OFFSETS = ("paritygate_worker_offsets_total", ("topic",), "streams", "offsets counted, each in exactly one bin")
     REPORTS = ("paritygate_worker_reports_total", (), "streams", "window reports acknowledged")
     REBALANCES = ("paritygate_worker_rebalances_total", (), "streams", "partition assignments received")
     DIVERGED = (
@@ -147,6 +152,14 @@ class Gauge(Metric):
     )  # fmt: skip
     OWNED = ("paritygate_worker_owned_partitions", (), "streams", "join partitions of this worker")
     PENDING = ("paritygate_worker_pending_requests", ("partition",), "streams", "requests awaiting their other arm")
+    REPLAY = (
+        "paritygate_worker_replay_left_events", ("partition",), "streams",
+        "offsets still to be read again after a takeover; no window is published before",
+    )  # fmt: skip
+    UNACCOUNTED = (
+        "paritygate_worker_unaccounted_records", ("partition",), "streams",
+        "offsets counted less records in bins: 0, or the join has a fault",
+    )  # fmt: skip
     SNAPSHOT = ("paritygate_worker_snapshot_bytes", (), "streams", "size of the last checkpoint")
     DECIDER_POSITION = (
         "paritygate_worker_decider_position", (), "streams", "next window report that the decider will fold",

@@ -25,6 +25,7 @@ from paritygate.streams.fetch import ssl_context
 from paritygate.streams.join import JoinKeeper
 from paritygate.streams.metrics import WorkerMetrics
 from paritygate.streams.outbox import Outbox, Outgoing
+from paritygate.streams.positions import GroupPositions, Membership
 from paritygate.streams.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
@@ -102,6 +103,7 @@ class Spine:
             outbox=outbox,
             store=TableStore(self._table, outbox),
             metrics=metrics,
+            positions=GroupPositions(kafka),
             clock_ms=wall_clock_ms,
             confluent_ids=confluent_ids,
         )
@@ -144,13 +146,21 @@ class Spine:
         state = {tp.partition for tp in self.app.assignor.assigned_actives() if tp.topic == changelog}
         if mine != state:
             raise RuntimeError(f"partitions {sorted(mine)} and their state {sorted(state)} have different owners")
-        await self._keeper.take(sorted(mine), self.app.consumer_generation_id)
+        await self._keeper.take(sorted(mine), self._membership())
         log.info("owning partitions %s at generation %d", sorted(mine), self.app.consumer_generation_id)
         if any(tp.topic == self._commands.get_topic_name() for tp in assigned):
             self._decider.start()
         else:
             await self._decider.stop()
         self._metrics.owned(self._keeper.partitions)
+
+    def _membership(self) -> Membership:
+        """How the coordinator knows us. Faust has no public way to its member id."""
+        consumer: Any = self.app.consumer
+        coordinator = consumer._thread._ensure_consumer()._coordinator
+        return Membership(
+            group=self.app.conf.id, generation=self.app.consumer_generation_id, member_id=coordinator.member_id
+        )
 
     async def _on_revoked(self, *_args: Any, **_kwargs: Any) -> None:
         await self._stop_taking()

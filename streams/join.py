@@ -24,7 +24,9 @@ from paritygate.comparators.partition import PartitionJoin
 from paritygate.schemas.codec import ConfluentIds, decode_outcome, decode_platform, encode
 from paritygate.schemas.columnar import decode_batches
 from paritygate.schemas.dead_letter import Poison
+from paritygate.schemas.errors import ParityGateError
 from paritygate.schemas.report import WindowReport
+from paritygate.schemas.standing import Standing
 from paritygate.schemas.topics import (
     BULK,
     OUTCOMES,
@@ -40,10 +42,16 @@ from paritygate.streams.fetch import BatchFetcher, Fetched, Lost
 from paritygate.streams.log_lines import described
 from paritygate.streams.metrics import WorkerMetrics
 from paritygate.streams.outbox import Outbox, Outgoing
-from paritygate.streams.pace import Absence, too_far_ahead
+from paritygate.streams.pace import Absence, Progress, too_far_ahead
+from paritygate.streams.positions import GroupPositions, Membership
 from paritygate.streams.settings import WorkerSettings
+from paritygate.streams.stages import Stages
 
 log = logging.getLogger(__name__)
+
+
+class StuckError(ParityGateError):
+    """A position has stood still for too long while its log holds more."""
 
 
 class SnapshotStore(Protocol):
@@ -67,6 +75,7 @@ class JoinKeeper:
         outbox: Outbox,
         store: SnapshotStore,
         metrics: WorkerMetrics,
+        positions: GroupPositions,
         clock_ms: Callable[[], int],
         confluent_ids: ConfluentIds | None = None,
     ) -> None:
@@ -84,11 +93,15 @@ class JoinKeeper:
         self._last_data_ms: dict[int, int] = {}
         self._at_end: set[tuple[int, str]] = set()
         self._absence = Absence()
+        self._progress = Progress()
+        self._stages = Stages(time.perf_counter)
+        self._group = positions
         self._graves = Graves(settings, outbox, metrics)
         self._checkpointed_ms = 0
         self._fetcher: BatchFetcher | None = None
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
+        self._worker = settings.instance_id
         self.answered_at_ms = clock_ms()
 
     @property
@@ -96,11 +109,11 @@ class JoinKeeper:
         """Partitions owned now."""
         return tuple(sorted(self._joins))
 
-    async def take(self, partitions: Iterable[int], group_generation: int) -> None:
+    async def take(self, partitions: Iterable[int], membership: Membership) -> None:
         """Start to own ``partitions``: restore each from its newest snapshot, then read on from there."""
         await self.release()
         for partition in partitions:
-            self._restore(partition, group_generation)
+            self._restore(partition, membership.generation)
         if not self._joins:
             return
         if self._fetcher is None:
@@ -114,6 +127,8 @@ class JoinKeeper:
             self._fetcher = fetcher
         await self._registry.refresh()
         self._declare()
+        self._group.join(membership)
+        self._worker = self._settings.instance_id or membership.member_id
         # Before the first report: the snapshot is what lifts the revisions above those of the owner before.
         await self._checkpoint()
         self._stopping = False
@@ -130,6 +145,8 @@ class JoinKeeper:
             except TimeoutError:
                 # A broker that hangs must not hold up the group; the next owner does the work again.
                 log.warning("the join did not stop within %g s; its last work will be repeated", timeout_s)
+        await self._group.leave()
+        self._progress = Progress()
         self._joins.clear()
         self._generations.clear()
         self._at_end.clear()
@@ -150,6 +167,7 @@ class JoinKeeper:
     async def close(self) -> None:
         """Release everything and close connections."""
         await self.release()
+        await self._group.close()
         if self._fetcher is not None:
             await self._fetcher.stop()
             self._fetcher = None
@@ -164,11 +182,11 @@ class JoinKeeper:
         newest = self._store.newest(partition)
         count = self._settings.partitions
         if newest is None:
-            join, before = PartitionJoin(partition, count), 0
+            join, before = PartitionJoin(partition, count, lap=self._stages.lap), 0
         else:
             before, data = newest
             join = PartitionJoin.restore(
-                bytes(cramjam.zstd.decompress(data)), partition=partition, partitions=count
+                bytes(cramjam.zstd.decompress(data)), partition=partition, partitions=count, lap=self._stages.lap
             )
         # Kafka forgets a group's generation with its last member and offset; a snapshot remembers.
         self._generations[partition] = max(before + 1, group_generation)
@@ -185,12 +203,15 @@ class JoinKeeper:
                 join.retire(gone)
 
     async def _run(self, fetcher: BatchFetcher) -> None:
+        self._stages.skip()
         while not self._stopping:
             asked_ms = self._clock_ms()
             positions = self._positions()
             fetched, lost = await fetcher.fetch(positions)
+            self._stages.lap("fetch")
             answered = {(a.topic, a.partition) for a in fetched} | {(a.topic, a.partition) for a in lost}
             self._absence.note(self._clock_ms(), positions.keys(), answered)
+            self._progress.forget(self._progress.known() - answered)
             for topic, partition in positions.keys() - answered:
                 # Its leader said nothing: what was known of its log end is old, and must not let time pass.
                 self._joins[partition].caught_up(self._logical[topic], False)
@@ -204,10 +225,24 @@ class JoinKeeper:
                 await self._apply(answer)
                 if answer.data:
                     self._metrics.applied(time.perf_counter() - began)
+            self._check_progress()
             await self._settle(answered, asked_ms)
             if self._clock_ms() - self._checkpointed_ms >= self._settings.checkpoint_ms:
                 await self._checkpoint()
             await asyncio.sleep(0)
+
+    def _check_progress(self) -> None:
+        """End where nothing moves although there is more to read: a supervisor's restart is exact.
+
+        :raises StuckError: names the place.
+        """
+        stuck = self._progress.stuck(self._clock_ms(), self._settings.stuck_after_s * 1000)
+        if stuck is not None:
+            topic, partition, position, for_ms = stuck
+            raise StuckError(
+                f"{topic}-{partition} has stood at offset {position} for {for_ms / 1000:.0f} s although its log "
+                "goes on"
+            )
 
     def _positions(self) -> dict[tuple[str, int], int]:
         return {
@@ -256,6 +291,8 @@ class JoinKeeper:
         join.caught_up(name, at_end and self._absence.is_over(answer.partition, self._clock_ms()))
         (self._at_end.add if at_end else self._at_end.discard)((answer.partition, name))
         self._metrics.lag(name, answer.partition, answer.log_end - position)
+        self._progress.note((answer.topic, answer.partition), position, answer.log_end, self._clock_ms())
+        self._stages.lap("other")
 
     async def _ingest(self, join: PartitionJoin, name: str, answer: Fetched) -> list[Poison]:
         if name == OUTCOMES.name:
@@ -275,9 +312,12 @@ class JoinKeeper:
             decoded = decode_batches(
                 name, answer.partition, answer.data, answer.start, confluent_ids=self._ids, skip_damaged=True
             )
+            self._stages.lap("decode")
             await self._make_known(set(decoded.batch.rollout_id.values))
+            self._stages.lap("other")
             join.ingest(decoded.batch, decoded.next_offset)
             poison, read = decoded.poison, len(decoded.batch)
+        self._stages.lap("aggregate")
         self._metrics.read(name, read)
         return poison
 
@@ -304,7 +344,10 @@ class JoinKeeper:
             join.advance(asked_ms if idle else None)
             reports += join.take_reports(self._generations[partition])
             self._metrics.join_state(partition, join)
+        self._stages.lap("aggregate")
         await self._publish(reports)
+        self._stages.lap("publish")
+        self._metrics.stages(self._stages.took_s)
 
     async def _publish(self, reports: list[WindowReport]) -> None:
         topic = self._settings.kafka.topic(WINDOWS.name)
@@ -334,5 +377,21 @@ class JoinKeeper:
             size += len(data)
             saves.append(self._store.save(partition, self._generations[partition], data))
         await asyncio.gather(*saves)
+        self._stages.lap("checkpoint")
+        # After the snapshots, never before: what the group shows is what a restart keeps.
+        self._group.commit({p: self._standing(p, join) for p, join in self._joins.items()})
         self._checkpointed_ms = started_ms
         self._metrics.checkpoint(size, self._clock_ms() - started_ms)
+
+    def _standing(self, partition: int, join: PartitionJoin) -> Standing:
+        return Standing(
+            worker=self._worker,
+            generation=self._generations[partition],
+            written_at_ms=self._clock_ms(),
+            ranges=join.ranges(),
+            bins=join.bins(),
+            pending=join.pending,
+            replay_left=join.replay_left,
+            watermark_ms=join.watermark_ms,
+            stages={name: round(took_s, 3) for name, took_s in self._stages.took_s.items()},
+        )

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from paritygate.schemas.metrics import Counter, Gauge, Histogram, Metrics
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from prometheus_client import CollectorRegistry
 
     from paritygate.comparators.partition import PartitionJoin
@@ -35,6 +37,8 @@ class WorkerMetrics:
         self._bins: dict[tuple[int, str], int] = {}
         self._lags: set[tuple[str, int]] = set()
         self._marked: set[int] = set()
+        self._next: dict[tuple[int, str], int] = {}
+        self._took_s: dict[str, float] = {}
 
     @property
     def registry(self) -> CollectorRegistry:
@@ -69,6 +73,8 @@ class WorkerMetrics:
         """A partition was taken over: what its snapshot holds was counted by the process before."""
         for name, value in join.bins().items():
             self._bins[partition, name] = value
+        for topic, (_, after) in join.ranges().items():
+            self._next[partition, topic] = after
 
     def released(self) -> None:
         """Nothing is owned any more: its gauges are the next owner's to show."""
@@ -77,9 +83,12 @@ class WorkerMetrics:
         for partition in self._marked:
             self._metrics.remove(Gauge.PENDING, partition=str(partition))
             self._metrics.remove(Gauge.WATERMARK, partition=str(partition))
+            self._metrics.remove(Gauge.REPLAY, partition=str(partition))
+            self._metrics.remove(Gauge.UNACCOUNTED, partition=str(partition))
         self._lags.clear()
         self._marked.clear()
         self._bins.clear()
+        self._next.clear()
 
     def applied(self, took_s: float) -> None:
         """One fetched batch was decoded, joined and counted."""
@@ -91,12 +100,29 @@ class WorkerMetrics:
         self._marked.add(partition)
         if join.watermark_ms is not None:
             self._metrics.set(Gauge.WATERMARK, join.watermark_ms / 1000, partition=str(partition))
-        for name, value in join.bins().items():
+        self._metrics.set(Gauge.REPLAY, join.replay_left, partition=str(partition))
+        bins, offsets = join.bins(), 0
+        for topic, (first, after) in join.ranges().items():
+            grown = after - self._next.get((partition, topic), first)
+            self._next[partition, topic] = after
+            offsets += after - first
+            if grown > 0:
+                self._metrics.inc(Counter.OFFSETS, grown, topic=topic)
+        self._metrics.set(Gauge.UNACCOUNTED, offsets - sum(bins.values()), partition=str(partition))
+        for name, value in bins.items():
             counter = _BINS.get(name)
             grown = value - self._bins.get((partition, name), 0)
             self._bins[partition, name] = value
             if counter is not None and grown > 0:
                 self._metrics.inc(counter, grown)
+
+    def stages(self, took_s: Mapping[str, float]) -> None:
+        """Seconds by stage since the join's task began."""
+        for stage, seconds in took_s.items():
+            grown = seconds - self._took_s.get(stage, 0.0)
+            self._took_s[stage] = seconds
+            if grown > 0:
+                self._metrics.inc(Counter.STAGE_SECONDS, grown, stage=stage)
 
     def published(self, reports: int) -> None:
         """Window reports were acknowledged."""

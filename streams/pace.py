@@ -1,7 +1,8 @@
-"""When to wait: for the topic that is behind, and for producers that have not found the broker again.
+"""When to wait: for the topic that is behind, and for producers that have not found the broker again; when not.
 
 Law: of two topics at most one waits for the other. Silence means "nothing was sent" only while producers reach
-the broker. Pure: the time comes as an argument.
+the broker. A position that stands still while its log grows is no waiting but a fault. Pure: the time comes as
+an argument.
 """
 
 from __future__ import annotations
@@ -52,3 +53,34 @@ class Absence:
     def is_over(self, partition: int, now_ms: int) -> bool:
         """Whether silence of this partition means again that nothing was sent."""
         return partition not in self._since_ms and now_ms >= self._over_at_ms.get(partition, now_ms)
+
+
+class Progress:
+    """Which positions stand still although there is more to read."""
+
+    def __init__(self) -> None:
+        self._stood: dict[tuple[str, int], tuple[int, int]] = {}
+
+    def note(self, place: tuple[str, int], position: int, log_end: int, now_ms: int) -> None:
+        """One answer was applied; ``position`` is where the next request of this (topic, partition) begins."""
+        before, _ = self._stood.get(place, (-1, now_ms))
+        if position >= log_end:
+            self._stood.pop(place, None)
+        elif position != before:
+            self._stood[place] = position, now_ms
+
+    def known(self) -> set[tuple[str, int]]:
+        """Places that stand before the end of their log."""
+        return set(self._stood)
+
+    def forget(self, places: Iterable[tuple[str, int]]) -> None:
+        """Places that were not asked for or did not answer: nothing is known of their logs."""
+        for place in places:
+            self._stood.pop(place, None)
+
+    def stuck(self, now_ms: int, after_ms: float) -> tuple[str, int, int, int] | None:
+        """Topic, partition, position and milliseconds of what has stood still for longer than ``after_ms``."""
+        for (topic, partition), (position, since_ms) in self._stood.items():
+            if now_ms - since_ms > after_ms:
+                return topic, partition, position, now_ms - since_ms
+        return None

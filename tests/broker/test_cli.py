@@ -220,7 +220,8 @@ def test_doctor_finds_a_foreign_partitioner(run: Run, settings: KafkaSettings, k
     checks = {c["name"]: c["result"] for c in orjson.loads(out)["checks"]}
     assert code == 0
     assert checks == {
-        "partitioner": "ok", "broker": "ok", "topics": "ok", "keys": "ok", "worker": "warn", "freshness": "skip",
+        "partitioner": "ok", "broker": "ok", "topics": "ok", "keys": "ok", "worker": "warn", "join": "skip",
+        "bins": "skip", "freshness": "skip",
     }  # fmt: skip
 
     wrong = (partition_of(b"req-x", 4) + 1) % 4
@@ -248,7 +249,7 @@ def test_doctor_without_a_broker_fails_once(run: Run, settings: KafkaSettings) -
 
     results = [c["result"] for c in orjson.loads(out)["checks"]]
     assert code == 1
-    assert (results.count("fail"), results.count("skip")) == (1, 4)
+    assert (results.count("fail"), results.count("skip")) == (1, 6)
     assert os.environ["PARITYGATE_BOOTSTRAP"] == settings.bootstrap
 
 

@@ -13,8 +13,10 @@ from paritygate.comparators.settings import JoinSettings
 from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.codec import encode
 from paritygate.schemas.prediction import Arm, PredictionEvent, Role, Status
+from paritygate.schemas.standing import Standing
 from paritygate.streams.fetch import Fetched, Lost
 from paritygate.streams.outbox import Outgoing
+from paritygate.streams.positions import Membership
 from paritygate.streams.settings import WorkerSettings
 
 #: (timestamp_ms, key, value) of one record.
@@ -42,6 +44,30 @@ def settings() -> WorkerSettings:
     return WorkerSettings(kafka=KafkaSettings(bootstrap="nowhere:1"), partitions=1, checkpoint_ms=1)
 
 
+class Group:
+    """What was committed to the consumer group, and what the snapshots held then."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self.membership: Membership | None = None
+        self.commits: list[tuple[Mapping[int, Standing], dict[int, tuple[int, bytes]]]] = []
+
+    def join(self, membership: Membership) -> None:
+        """A new generation."""
+        self.membership = membership
+
+    def commit(self, standings: Mapping[int, Standing]) -> None:
+        """Keep it beside the snapshots of this moment."""
+        self.commits.append((dict(standings), dict(self._memory.snapshots)))
+
+    async def leave(self) -> None:
+        """Nothing is committed any more."""
+        self.membership = None
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
 class Memory:
     """Outbox, snapshot store and log of one test."""
 
@@ -52,6 +78,7 @@ class Memory:
         self.silent: set[str] = set()
         self.sent: list[Outgoing] = []
         self.snapshots: dict[int, tuple[int, bytes]] = {}
+        self.group = Group(self)
 
     def append(self, topic: str, entries: Sequence[Entry], partition: int = 0) -> None:
         """Append one record batch."""

@@ -16,6 +16,7 @@ from paritygate.streams import join as module
 from paritygate.streams.join import JoinKeeper
 from paritygate.streams.metrics import WorkerMetrics
 from paritygate.streams.pace import MAX_SKEW_MS
+from paritygate.streams.positions import Membership
 from paritygate.streams.settings import WorkerSettings
 from tests.unit.streams.conftest import Entry, Memory, Registry
 
@@ -35,9 +36,10 @@ class Bench:
     def new_keeper(self) -> JoinKeeper:
         registry: Any = self.registry
         outbox: Any = self.memory
+        positions: Any = self.memory.group
         return JoinKeeper(
             self.settings, registry=registry, outbox=outbox, store=self.memory, metrics=WorkerMetrics(),
-            clock_ms=self._clock_ms,
+            positions=positions, clock_ms=self._clock_ms,
         )  # fmt: skip
 
     def _clock_ms(self) -> int:
@@ -84,7 +86,7 @@ async def test_snapshot_comes_after_the_windows_that_it_forgets(bench: Bench, ev
         ours, theirs = both(event, n, NOW_MS + n * 1_000)
         bench.memory.append(PRIMARY, [ours])
         bench.memory.append(SHADOW, [theirs])
-    await bench.keeper.take([0], group_generation=4)
+    await bench.keeper.take([0], Membership(group="g", generation=4, member_id="m"))
     await bench.read_all()
     await bench.keeper.release()
     first = [decode_report(o.value) for o in bench.memory.sent]
@@ -98,7 +100,7 @@ async def test_snapshot_comes_after_the_windows_that_it_forgets(bench: Bench, ev
         bench.memory.append(PRIMARY, [ours])
         bench.memory.append(SHADOW, [theirs])
     bench.keeper = bench.new_keeper()
-    await bench.keeper.take([0], group_generation=4)
+    await bench.keeper.take([0], Membership(group="g", generation=4, member_id="m"))
     await bench.read_all()
     await bench.keeper.close()
     second = [decode_report(o.value) for o in bench.memory.sent]
@@ -111,7 +113,7 @@ async def test_poison_is_buried_once_across_a_restart(bench: Bench, event: Event
     ours, theirs = both(event, 0, NOW_MS)
     bench.memory.append(PRIMARY, [ours, (NOW_MS, b"k", b"junk"), (NOW_MS, None, ours[2])])
     bench.memory.append(SHADOW, [theirs])
-    await bench.keeper.take([0], group_generation=1)
+    await bench.keeper.take([0], Membership(group="g", generation=1, member_id="m"))
     await bench.read_all()
     await bench.keeper.close()
     grave = dead_letter_topic(PREDICTIONS_PRIMARY).name
@@ -120,7 +122,7 @@ async def test_poison_is_buried_once_across_a_restart(bench: Bench, event: Event
 
     bench.memory.asked.clear()
     bench.keeper = bench.new_keeper()
-    await bench.keeper.take([0], group_generation=1)
+    await bench.keeper.take([0], Membership(group="g", generation=1, member_id="m"))
     await bench.until(lambda: len(bench.memory.asked) > 5)
     await bench.keeper.close()
     assert bench.memory.asked[0][PRIMARY, 0] == 0, "it reads again"
@@ -141,7 +143,7 @@ async def test_skewed_sources_go_on_after_a_restart(bench: Bench, event: Event) 
     bench.memory.snapshots[0] = 1, bytes(cramjam.zstd.compress(first.snapshot()))
     bench.memory.append(PRIMARY, [event("q9", Arm.BASELINE, NOW_MS + MAX_SKEW_MS * 3)])
 
-    await bench.keeper.take([0], group_generation=1)
+    await bench.keeper.take([0], Membership(group="g", generation=1, member_id="m"))
     await bench.read_all()
     await bench.keeper.close()
     assert bench.saved().newest_ms == {PRIMARY: NOW_MS + MAX_SKEW_MS * 3, SHADOW: NOW_MS + 3}
@@ -150,7 +152,7 @@ async def test_skewed_sources_go_on_after_a_restart(bench: Bench, event: Event) 
 async def test_unknown_rollouts_are_asked_for_before_they_are_foreign(bench: Bench, event: Event) -> None:
     """The command topic is read to its end whenever an id comes that nobody named."""
     bench.memory.append(PRIMARY, [event("q0", Arm.BASELINE, NOW_MS, "nobodys")])
-    await bench.keeper.take([0], group_generation=1)
+    await bench.keeper.take([0], Membership(group="g", generation=1, member_id="m"))
     await bench.read_all()
     await bench.keeper.close()
     assert bench.registry.asked_for == [{"nobodys"}]
@@ -161,7 +163,7 @@ async def test_release_does_not_wait_for_a_broker_that_hangs(
     bench: Bench, event: Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A write that never ends is given up after the time allowed; the snapshot stays what it was."""
-    await bench.keeper.take([0], group_generation=1)
+    await bench.keeper.take([0], Membership(group="g", generation=1, member_id="m"))
     before = bench.memory.snapshots[0]
 
     async def hang(*_: Any) -> None:
@@ -172,3 +174,48 @@ async def test_release_does_not_wait_for_a_broker_that_hangs(
     await asyncio.wait_for(bench.keeper.release(timeout_s=0.05), 2)
     assert bench.keeper.partitions == ()
     assert bench.memory.snapshots[0] == before
+
+
+async def test_positions_are_committed_after_their_snapshot(bench: Bench, event: Event) -> None:
+    """What the group is told is what the snapshot of that moment holds, and its bins add up to the offsets."""
+    for n in range(20):
+        ours, theirs = both(event, n, NOW_MS + n * 1_000)
+        bench.memory.append(PRIMARY, [ours, ours, (NOW_MS, b"k", b"junk")])
+        bench.memory.append(SHADOW, [theirs])
+    await bench.keeper.take([0], Membership(group="g", generation=4, member_id="m"))
+    await bench.read_all()
+    await bench.keeper.release()
+    assert len(bench.memory.group.commits) > 2
+    for standings, snapshots in bench.memory.group.commits:
+        saved = PartitionJoin.restore(bytes(cramjam.zstd.decompress(snapshots[0][1])))
+        assert standings[0].ranges == saved.ranges()
+        assert standings[0].unaccounted == 0
+    last = bench.memory.group.commits[-1][0][0]
+    assert last.ranges[PRIMARY] == (0, 60)
+    assert (last.bins["duplicate"], last.bins["poison"], last.worker) == (20, 20, "m")
+    assert last.stages["decode"] > 0
+    assert bench.memory.group.membership is None
+
+
+async def test_position_that_stands_still_ends_the_join(
+    bench: Bench, event: Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker answers but a position never moves: the reason names the place; a quiet topic is no reason."""
+    ours, theirs = both(event, 0, NOW_MS)
+    bench.memory.append(SHADOW, [theirs])
+    await bench.keeper.take([0], Membership(group="g", generation=1, member_id="m"))
+    await bench.read_all()
+    bench.now_ms += 10 * int(bench.settings.stuck_after_s * 1000)
+    await asyncio.sleep(0.01)
+    assert bench.keeper.failed() is None
+
+    bench.memory.append(PRIMARY, [ours])
+    monkeypatch.setitem(bench.memory.log, (PRIMARY, 0), [])
+    asked = len(bench.memory.asked)
+    while len(bench.memory.asked) < asked + 3:
+        await asyncio.sleep(0.001)
+    bench.now_ms += int(bench.settings.stuck_after_s * 1000)
+    while (reason := bench.keeper.failed()) is None:
+        await asyncio.sleep(0.001)
+    assert str(reason) == f"{PRIMARY}-0 has stood at offset 0 for 60 s although its log goes on"
+    await bench.keeper.close()
