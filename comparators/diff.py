@@ -76,6 +76,13 @@ class DiffRules:
         return cls(ignore=("/model_version",))
 
 
+#: All kinds, by name: kind ``KINDS[k]`` is bit ``k`` of a mask of kinds.
+KINDS: Final = tuple(sorted(ChangeKind))
+_BITS: Final = {kind: 1 << bit for bit, kind in enumerate(KINDS)}
+_ADDED_KEY: Final = _BITS[ChangeKind.ADDED_KEY]
+_MISSING_KEY: Final = _BITS[ChangeKind.MISSING_KEY]
+_ABSENT: Final = object()
+
 Path = tuple[str, ...]
 
 
@@ -89,23 +96,70 @@ def read_output(output: str) -> Any:
 
 def diff(baseline: Any, candidate: Any, rules: DiffRules) -> tuple[Change, ...]:
     """Differences between two JSON values, in the order of the baseline's answer. Never raises on JSON."""
-    return tuple(islice(_walk(rules).changes(baseline, candidate), MAX_CHANGES))
+    return tuple(
+        _change(kind, path) for kind, path in islice(_walk(rules).changes(baseline, candidate), MAX_CHANGES)
+    )
 
 
 @lru_cache(64)
-def _walk(rules: DiffRules) -> _Walk:
-    return _Walk(rules)
+def _walk(rules: DiffRules) -> Walk:
+    return Walk(rules)
 
 
-class _Walk:
+class Walk:
     """The walker of some rules: an explicit stack instead of recursion, so that deep answers cannot break it."""
 
     def __init__(self, rules: DiffRules) -> None:
         self._rules = rules
         self._ignored = _Places(rules.ignore)
         self._unordered = _Places(rules.unordered)
+        self._keys_ignored = self._ignored.keys()
+        #: Types of which two unequal values differ whatever they are. Integers may be too large to be told apart.
+        self._at_once = {str: _BITS[ChangeKind.VALUE_CHANGED], bool: _BITS[ChangeKind.VALUE_CHANGED]}
+        if not (rules.absolute_tolerance or rules.relative_tolerance):
+            self._at_once[float] = _BITS[ChangeKind.NUMBER_CHANGED]
 
-    def changes(self, baseline: Any, candidate: Any) -> Iterator[Change]:
+    def kinds(self, baseline: Any, candidate: Any) -> int:
+        """The kinds of the changes that :func:`diff` names, as a mask: bit ``k`` is ``KINDS[k]``."""
+        if type(baseline) is dict and type(candidate) is dict and len(baseline) + len(candidate) <= MAX_CHANGES:
+            found = self._flat_kinds(baseline, candidate)
+            if found is not None:
+                return found
+        found = 0
+        for kind, _ in islice(self.changes(baseline, candidate), MAX_CHANGES):
+            found |= _BITS[kind]
+        return found
+
+    def _flat_kinds(self, a: dict[str, Any], b: dict[str, Any]) -> int | None:
+        """:meth:`kinds` of two objects without lists and objects in them; None: they must be walked."""
+        ignored, at_once = self._keys_ignored, self._at_once
+        if ignored is None:
+            return None
+        found, same_keys = 0, len(a) == len(b)
+        for key, ours in a.items():
+            theirs = b.get(key, _ABSENT)
+            kind = type(ours)
+            if kind is not type(theirs):
+                same_keys = same_keys and theirs is not _ABSENT
+                if key not in ignored:
+                    found |= self._bit(ours, theirs)
+            elif kind is dict or kind is list:
+                if key not in ignored:
+                    return None
+            elif ours != theirs and key not in ignored:
+                found |= at_once.get(kind) or self._bit(ours, theirs)
+        if not same_keys and any(key not in a and key not in ignored for key in b):
+            found |= _ADDED_KEY
+        return found
+
+    def _bit(self, ours: Any, theirs: Any) -> int:
+        if theirs is _ABSENT:
+            return _MISSING_KEY
+        kind = self._compare(ours, theirs)
+        return 0 if kind is None else _BITS[kind]
+
+    def changes(self, baseline: Any, candidate: Any) -> Iterator[tuple[ChangeKind, Path]]:
+        """All changes, in the order of the baseline's answer."""
         stack: list[tuple[Path, Any, Any]] = [((), baseline, candidate)]
         budget = MAX_NODES
         while stack:
@@ -113,11 +167,11 @@ class _Walk:
             budget -= 1
             if budget < 0:
                 if not _same(a, b):
-                    yield _change(ChangeKind.VALUE_CHANGED, path)
+                    yield ChangeKind.VALUE_CHANGED, path
                 continue
             kind = self._compare(a, b)
             if kind is not None:
-                yield _change(kind, path)
+                yield kind, path
             elif isinstance(a, dict):
                 yield from self._keys(path, a, b, stack)
             elif isinstance(a, list):
@@ -144,22 +198,22 @@ class _Walk:
 
     def _keys(
         self, path: Path, a: dict[str, Any], b: dict[str, Any], stack: list[tuple[Path, Any, Any]]
-    ) -> Iterator[Change]:
+    ) -> Iterator[tuple[ChangeKind, Path]]:
         for ours, theirs, kind in ((a, b, ChangeKind.MISSING_KEY), (b, a, ChangeKind.ADDED_KEY)):
             if ours.keys() <= theirs.keys():
                 continue
             for key in ours:
                 if key not in theirs and (*path, key) not in self._ignored:
-                    yield _change(kind, (*path, key))
+                    yield kind, (*path, key)
         for key in reversed(a):
             if key in b:
                 self._enter((*path, key), a[key], b[key], stack)
 
     def _items(
         self, path: Path, a: Sequence[Any], b: Sequence[Any], stack: list[tuple[Path, Any, Any]]
-    ) -> Iterator[Change]:
+    ) -> Iterator[tuple[ChangeKind, Path]]:
         if len(a) != len(b):
-            yield _change(ChangeKind.LENGTH_CHANGED, path)
+            yield ChangeKind.LENGTH_CHANGED, path
         if path in self._unordered:
             a, b = sorted(a, key=_canonical), sorted(b, key=_canonical)
         for i in reversed(range(min(len(a), len(b)))):
@@ -187,6 +241,12 @@ class _Places:
         parts = [_parts(pointer) for pointer in pointers]
         self._exact = frozenset(p for p in parts if "*" not in p)
         self._patterns = [p for p in parts if "*" in p]
+
+    def keys(self) -> frozenset[str] | None:
+        """The keys of the outermost object among the places; None where a pattern names all of them."""
+        if ("*",) in self._patterns:
+            return None
+        return frozenset(path[0] for path in self._exact if len(path) == 1)
 
     def __contains__(self, path: Path) -> bool:
         return path in self._exact or (bool(self._patterns) and _matches(self._patterns, path))

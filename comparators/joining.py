@@ -13,7 +13,8 @@ from typing import Any, Final
 import numpy as np
 
 from paritygate.comparators import confidence, labels, latency, numbers
-from paritygate.comparators.measuring import Measured, OutputChecks, examples_of, measure_alone, measure_pairs
+from paritygate.comparators.answers import OutputChecks
+from paritygate.comparators.measuring import Measured, examples_of, measure_alone, measure_pairs
 from paritygate.comparators.pairing import BASELINE, CANDIDATE, Pairing
 from paritygate.comparators.rows import B1, I64, Rows
 from paritygate.comparators.scoring import Scored, count_scores
@@ -217,17 +218,16 @@ class RolloutJoin:
                 window.add_histogram(family, buckets)
             for key, count in totals.items():
                 window.bump(key, count)
-        if not (measured.remarks or measured.examples):
-            return
-        here = rows.tolist()
-        inside = set(here)
-        for key, count in Counter(key for i, key in measured.remarks if i in inside).items():
-            window.bump(key, count)
+        inside = np.zeros(len(measured.cell), np.bool_)
+        inside[rows] = True
+        for key, noted in measured.remarks.items():
+            window.bump(key, int(inside[noted].sum()))
         examples = tuple(
             Example(request_id=r, kind=k, detail=d, values=self._vocabulary.values(int(measured.cell[i])))
-            for k, r, d, i in examples_of(measured, here, self.settings.max_examples)
+            for k, r, d, i in examples_of(measured, rows, self.settings.max_examples)
         )
-        window.examples = merge_examples(window.examples, examples, self.settings.max_examples)
+        if examples:
+            window.examples = merge_examples(window.examples, examples, self.settings.max_examples)
 
     @staticmethod
     def _count_labels(window: Window, measured: Measured, rows: I64) -> None:
@@ -310,6 +310,11 @@ class RolloutJoin:
         if self._reported_through is None or newest >= self._reported_through + quiet_windows:
             self._reported_through = newest
             yield newest, Window(changed=False)
+
+    def supersede(self, index: int) -> None:
+        """A window that was reported after the snapshot is to be reported again, empty if nothing is in it."""
+        if self.windows.oldest_kept is None or index >= self.windows.oldest_kept:
+            self.windows.at(index)
 
     # -- state -----------------------------------------------------------------------------------------------
 

@@ -7,18 +7,17 @@ for completeness only. Nothing here depends on which other requests are in the s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from heapq import nsmallest
 from typing import Final
 
 import numpy as np
 
-from paritygate.comparators.diff import DiffRules, diff, read_output
+from paritygate.comparators.answers import Answers, OutputChecks
 from paritygate.comparators.pairing import BASELINE, CANDIDATE
 from paritygate.comparators.rows import B1, F64, I32, I64, Objects, Rows
 from paritygate.comparators.tally import COUNT_NAMES, INDEX
-from paritygate.comparators.validation import OutputRules, OutputValidator
 from paritygate.schemas.prediction import ARMS, ROLES, STATUSES, Role, Status
 
 #: Longest ``detail`` of an example.
@@ -27,36 +26,11 @@ _OK: Final = STATUSES.index(Status.OK)
 _SHED: Final = STATUSES.index(Status.SHED)
 _TIMEOUT: Final = STATUSES.index(Status.TIMEOUT)
 _PRIMARY: Final = ROLES.index(Role.PRIMARY)
-_CACHED_DIFFS: Final = 2_048
-_CACHED_CHARS: Final = 2_048
 
 EXAMPLE_MISSING: Final = "missing_candidate"
 EXAMPLE_ERROR: Final = "candidate_only_error"
 EXAMPLE_INVALID: Final = "candidate_invalid"
 EXAMPLE_LABEL: Final = "label_change"
-
-
-class OutputChecks:
-    """What is asked of single outputs: validity, and the kinds of change between two."""
-
-    def __init__(self, output_rules: OutputRules, diff_rules: DiffRules) -> None:
-        self._validator = OutputValidator(output_rules)
-        self._rules = diff_rules
-        self._remembered = lru_cache(_CACHED_DIFFS)(self._compare)
-
-    def failed_rules(self, output: str) -> tuple[str, ...]:
-        """Names of the rules that an output fails."""
-        return self._validator.check(output)
-
-    def changes(self, baseline: str, candidate: str) -> tuple[str, ...]:
-        """Kinds of change between two outputs, each once, sorted."""
-        if len(baseline) + len(candidate) <= _CACHED_CHARS:
-            return self._remembered(baseline, candidate)
-        return self._compare(baseline, candidate)
-
-    def _compare(self, baseline: str, candidate: str) -> tuple[str, ...]:
-        found = diff(read_output(baseline), read_output(candidate), self._rules)
-        return tuple(sorted({change.kind.value for change in found}))
 
 
 @dataclass(slots=True)
@@ -68,7 +42,8 @@ class Measured:
     ``baseline_confidence`` / ``candidate_confidence``: of the requests that both answered, NaN elsewhere.
     ``answered``: which requests both answered; there ``…_label`` and ``…_numbers`` are those of the arms.
     ``baseline_seen`` / ``candidate_seen``: whose answer by that arm a user saw.
-    ``remarks``: (request, total to bump). ``examples``: (kind, requests, details).
+    ``remarks``: by total to bump, the requests that bump it, each once. ``examples``: by kind, the detail of
+    each request that is one.
     """
 
     request_id: Objects
@@ -87,8 +62,8 @@ class Measured:
     candidate_label: Objects
     baseline_numbers: Objects
     candidate_numbers: Objects
-    remarks: list[tuple[int, str]] = field(default_factory=list)
-    examples: list[tuple[str, int, str]] = field(default_factory=list)
+    remarks: dict[str, I64] = field(default_factory=dict)
+    examples: dict[str, dict[int, str]] = field(default_factory=dict)
 
 
 def measure_pairs(baseline: Rows, candidate: Rows, checks: OutputChecks) -> Measured:
@@ -111,15 +86,18 @@ def measure_pairs(baseline: Rows, candidate: Rows, checks: OutputChecks) -> Meas
     late, theirs_late = (asked & (rows.status == _TIMEOUT) for rows in (candidate, baseline))
     flag["candidate_timeouts"], flag["baseline_timeouts"] = late, theirs_late
     flag["candidate_only_timeouts"], flag["baseline_only_timeouts"] = late & ~theirs_late, theirs_late & ~late
-    baseline_invalid = _check(measured, BASELINE, baseline.output, good, checks)
+    ours = checks.read(baseline.output, good)
+    baseline_invalid = _check(measured, BASELINE, ours, good)
     live = (candidate.role == _PRIMARY) & (candidate.status != _SHED)
     live_fine = live & (candidate.status == _OK)
-    candidate_invalid = _check(measured, CANDIDATE, candidate.output, fine | live_fine, checks)
+    theirs = checks.read(candidate.output, fine | live_fine)
+    candidate_invalid = _check(measured, CANDIDATE, theirs, fine | live_fine)
     flag["candidate_only_invalid"] = good & fine & candidate_invalid & ~baseline_invalid
     flag["baseline_only_invalid"] = good & fine & baseline_invalid & ~candidate_invalid
     flag["labels_compared"] = compared = asked & _present(baseline.label) & _present(candidate.label)
     flag["label_changes"] = changed = compared & (baseline.label != candidate.label).astype(np.bool_)
-    flag["output_changes"] = _compare(measured, baseline.output, candidate.output, good & fine, checks)
+    different = np.flatnonzero(good & fine & (baseline.output != candidate.output).astype(np.bool_))
+    flag["output_changes"] = _compare(measured, checks.changes(ours, theirs, different))
     flag["live_candidate"], flag["live_candidate_errors"] = live, live & ~live_fine
     flag["live_candidate_timeouts"] = live & (candidate.status == _TIMEOUT)
     flag["live_candidate_checked"], flag["live_candidate_invalid"] = live_fine, live_fine & candidate_invalid
@@ -132,9 +110,11 @@ def measure_pairs(baseline: Rows, candidate: Rows, checks: OutputChecks) -> Meas
     measured.answered = good & fine
     measured.candidate_label, measured.candidate_numbers = candidate.label, candidate.numbers
     measured.candidate_seen, measured.baseline_seen = live_fine, live & (baseline.status == _OK)
-    for i in np.flatnonzero(good & failed).tolist():
-        measured.examples.append((EXAMPLE_ERROR, i, STATUSES[candidate.status[i]].value))
-    measured.examples.extend((EXAMPLE_LABEL, i, "label differs") for i in np.flatnonzero(changed).tolist())
+    ends = [status.value for status in STATUSES]
+    measured.examples[EXAMPLE_ERROR] = {
+        i: ends[candidate.status[i]] for i in np.flatnonzero(good & failed).tolist()
+    }
+    measured.examples[EXAMPLE_LABEL] = dict.fromkeys(np.flatnonzero(changed).tolist(), "label differs")
     return measured
 
 
@@ -149,7 +129,7 @@ def measure_alone(arm: int, rows: Rows, checks: OutputChecks) -> Measured:
         flag["missing_baseline"] = asked
         live = asked & (rows.role == _PRIMARY)
         fine = live & (rows.status == _OK)
-        invalid = _check(measured, CANDIDATE, rows.output, fine, checks)
+        invalid = _check(measured, CANDIDATE, checks.read(rows.output, fine), fine)
         flag["live_candidate"], flag["live_candidate_errors"] = live, live & ~fine
         flag["live_candidate_timeouts"] = live & (rows.status == _TIMEOUT)
         flag["live_candidate_checked"], flag["live_candidate_invalid"] = fine, invalid
@@ -161,7 +141,7 @@ def measure_alone(arm: int, rows: Rows, checks: OutputChecks) -> Measured:
     theirs_late = asked & (rows.status == _TIMEOUT)
     flag["timeouts_counted"] = flag["candidate_timeouts"] = asked
     flag["baseline_timeouts"], flag["candidate_only_timeouts"] = theirs_late, asked & ~theirs_late
-    _check(measured, BASELINE, rows.output, good, checks)
+    _check(measured, BASELINE, checks.read(rows.output, good), good)
     live = asked & (rows.role != _PRIMARY)  # the baseline was the mirror, so the user waited for the candidate
     flag["live_candidate"] = flag["live_candidate_errors"] = flag["live_candidate_timeouts"] = live
     flag["live_baseline"] = asked & (rows.role == _PRIMARY)
@@ -169,7 +149,7 @@ def measure_alone(arm: int, rows: Rows, checks: OutputChecks) -> Measured:
     measured.baseline_seen = good & (rows.role == _PRIMARY)
     measured.timed = good
     measured.candidate_ms = np.full(len(rows), np.inf)
-    measured.examples.extend((EXAMPLE_MISSING, i, "no answer came") for i in np.flatnonzero(good).tolist())
+    measured.examples[EXAMPLE_MISSING] = dict.fromkeys(np.flatnonzero(good).tolist(), "no answer came")
     return measured
 
 
@@ -198,33 +178,32 @@ def _blank(rows: Rows) -> Measured:
     )  # fmt: skip
 
 
-def _check(measured: Measured, arm: int, outputs: Objects, answered: B1, checks: OutputChecks) -> B1:
-    """Validate the outputs of one arm; which of them are invalid."""
+def _check(measured: Measured, arm: int, answers: Answers, answered: B1) -> B1:
+    """Note the invalid outputs of one arm; which they are."""
     name = ARMS[arm].value
-    invalid = np.zeros(len(outputs), np.bool_)
-    failed_rules = checks.failed_rules
-    rows = np.flatnonzero(answered)
-    for i, output in zip(rows.tolist(), outputs[rows].tolist(), strict=True):
-        failed = failed_rules(output)
-        if failed:
-            invalid[i] = True
-            measured.remarks.extend((i, f"invalid.{name}.{rule}") for rule in failed)
-            if arm == CANDIDATE:
-                measured.examples.append((EXAMPLE_INVALID, i, ", ".join(failed)[:MAX_DETAIL_CHARS]))
+    invalid = np.zeros(len(answered), np.bool_)
+    by_rule: dict[str, list[int]] = {}
+    for i, failed in answers.failed.items():
+        for rule in failed:
+            by_rule.setdefault(rule, []).append(i)
+    for rule, rows in by_rule.items():
+        measured.remarks[f"invalid.{name}.{rule}"] = places = np.array(rows, np.int64)
+        invalid[places] = True
+    if arm == CANDIDATE:
+        measured.examples[EXAMPLE_INVALID] = {
+            i: ", ".join(failed)[:MAX_DETAIL_CHARS] for i, failed in answers.failed.items()
+        }
     measured.flags[INDEX[f"{name}_checked"]] = answered
     measured.flags[INDEX[f"{name}_invalid"]] = invalid
     return invalid
 
 
-def _compare(measured: Measured, ours: Objects, theirs: Objects, both: B1, checks: OutputChecks) -> B1:
-    """Compare the outputs of both arms; which of them differ beyond tolerance."""
-    differ = np.zeros(len(ours), np.bool_)
-    rows = np.flatnonzero(both & (ours != theirs).astype(np.bool_))
-    for i, a, b in zip(rows.tolist(), ours[rows].tolist(), theirs[rows].tolist(), strict=True):
-        kinds = checks.changes(a, b)
-        if kinds:
-            differ[i] = True
-            measured.remarks.extend((i, f"change.{kind}") for kind in kinds)
+def _compare(measured: Measured, changes: Mapping[str, I64]) -> B1:
+    """Note the kinds of change between the outputs of both arms; which requests have one."""
+    differ = np.zeros(len(measured.event_at_ms), np.bool_)
+    for kind, rows in changes.items():
+        measured.remarks[f"change.{kind}"] = rows
+        differ[rows] = True
     return differ
 
 
@@ -232,8 +211,11 @@ def _present(labels: Objects) -> B1:
     return np.fromiter((label is not None for label in labels.tolist()), np.bool_, len(labels))
 
 
-def examples_of(measured: Measured, rows: Sequence[int], limit: int) -> Iterator[tuple[str, str, str, int]]:
+def examples_of(measured: Measured, rows: I64, limit: int) -> Iterator[tuple[str, str, str, int]]:
     """The smallest ``limit`` examples of some rows by (kind, request id): kind, request id, detail, row."""
-    wanted = set(rows)
-    found = ((k, measured.request_id[i], d, i) for k, i, d in measured.examples if i in wanted)
-    yield from sorted(found)[:limit]
+    ids = measured.request_id
+    inside = None if len(rows) == len(ids) else set(rows.tolist())
+    for kind, details in sorted(measured.examples.items()):
+        found = nsmallest(limit, ((ids[i], d, i) for i, d in details.items() if inside is None or i in inside))
+        yield from ((kind, *example) for example in found)
+        limit -= len(found)

@@ -73,6 +73,8 @@ class PartitionJoin:
         self._bins: Counter[str] = Counter()
         self._held: list[tuple[int, EventBatch | None, int]] = []
         self._returned: dict[tuple[str, int], WindowReport] = {}
+        #: Where the caller's log of reports stood: all of this partition before it are in the snapshot.
+        self.published_next: int | None = None
 
     # -- rollouts --------------------------------------------------------------------------------------------
 
@@ -316,6 +318,16 @@ class PartitionJoin:
             else:
                 self._returned[report.rollout_id, report.window_start_ms] = report
 
+    def supersede(self, rollout_id: str, window_start_ms: int) -> None:
+        """The life before reported this window after the snapshot: it is reported again when it is closed.
+
+        Where time stood when a late or repeated event was read decides in which window it is counted, and that
+        may come out another way now. Call it after :meth:`restore`, before the first :meth:`take_reports`.
+        """
+        rollout = self._rollouts.get(rollout_id)
+        if rollout is not None:
+            rollout.supersede(window_start_ms // rollout.settings.window_ms)
+
     # -- state -----------------------------------------------------------------------------------------------
 
     def snapshot(self) -> bytes:
@@ -326,6 +338,7 @@ class PartitionJoin:
             "sources": {name: self._source_to_plain(n) for n, name in enumerate(SOURCES)},
             "rollouts": [rollout.to_plain() for rollout in self._rollouts.values()],
             "returned": [report_to_plain(report) for report in self._returned.values()],
+            "published_next": self.published_next,
         }  # fmt: skip
         return pack(plain)
 
@@ -381,6 +394,7 @@ class PartitionJoin:
             join._rollouts[restored.settings.rollout_id] = restored
         for report in map(report_from_plain, plain["returned"]):
             join._returned[report.rollout_id, report.window_start_ms] = report
+        join.published_next = plain.get("published_next")
         join._settle_sources()
         return join
 

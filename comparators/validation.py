@@ -7,9 +7,8 @@ written as ``*``. No reference is ever fetched.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import islice
 from typing import Any, Final
 
@@ -22,9 +21,8 @@ from paritygate.schemas.errors import ConfigError
 MAX_RULE_CHARS: Final = 120
 #: Most rules that one output may fail; a broken output is not more broken by a thousandth reason.
 MAX_FAILED_RULES: Final = 16
-#: Results remembered, and the longest output that is worth remembering.
-_CACHED_OUTPUTS: Final = 2_048
-_CACHED_CHARS: Final = 4_096
+#: The rule that text breaks which is no JSON.
+NOT_JSON: Final = "not_json"
 #: Steps that a pattern of the user's schema may backtrack on one string.
 _BACKTRACK_LIMIT: Final = 100_000
 
@@ -46,7 +44,7 @@ class OutputRules:
 
 
 class OutputValidator:
-    """Checks outputs against :class:`OutputRules`. Remembers its answers to the outputs seen last.
+    """Checks outputs against :class:`OutputRules`, one by one or many at once.
 
     :raises ConfigError: the JSON Schema is none, or refers to another document.
     """
@@ -56,7 +54,11 @@ class OutputValidator:
         self._labels = frozenset(rules.labels)
         self._schema = None if rules.json_schema is None else _compile(rules.json_schema)
         self._names = frozenset(_property_names(rules.json_schema))
-        self._remembered: Callable[[str], tuple[str, ...]] = lru_cache(_CACHED_OUTPUTS)(self._check)
+        self._suspicions = [_by_fields(rules)]
+        if self._labels:
+            self._suspicions.append(_by_label(rules.label_field, rules.labels[0], self._labels))
+        if self._schema is not None:
+            self._suspicions.append(_by_schema(self._schema))
 
     def check(self, output: str) -> tuple[str, ...]:
         """Names of the failed rules, each once, empty where the output is valid.
@@ -65,17 +67,25 @@ class OutputValidator:
         ``confidence.type`` (a bool is no number), ``confidence.range``, ``label.unknown``,
         ``schema.<Keyword>.<path>``. Never raises.
         """
-        return self._remembered(output) if len(output) <= _CACHED_CHARS else self._check(output)
-
-    def _check(self, output: str) -> tuple[str, ...]:
         try:
             value = orjson.loads(output)
         except orjson.JSONDecodeError:
-            return ("not_json",)
+            return (NOT_JSON,)
+        return self.check_value(value)
+
+    def check_value(self, value: Any) -> tuple[str, ...]:
+        """:meth:`check` for an output that has been read."""
         if not isinstance(value, dict):
             return ("not_object",)
         failed = dict.fromkeys((*self._field_failures(value), *self._schema_failures(value)))
         return tuple(failed)[:MAX_FAILED_RULES]
+
+    def failures(self, values: Sequence[Any]) -> dict[int, tuple[str, ...]]:
+        """:meth:`check_value` of many values at once: by place, only those that fail a rule."""
+        suspects: list[int] = []
+        for suspicion in self._suspicions:
+            suspects.extend(suspicion(values))
+        return {place: failed for place in sorted(set(suspects)) if (failed := self.check_value(values[place]))}
 
     def _field_failures(self, value: Mapping[str, Any]) -> Iterator[str]:
         rules = self.rules
@@ -104,6 +114,52 @@ class OutputValidator:
                 yield f"schema.{keyword}.{path}".rstrip(".")[:MAX_RULE_CHARS]
         except ValueError:  # nested deeper than the validator follows
             yield "schema.TooDeep"
+
+
+#: Places of the values that may fail a rule: no failing one is left out. The rules by name are asked of these
+#: only, so a batch of valid outputs costs one tight loop per kind of rule.
+_Suspicion = Callable[[Sequence[Any]], list[int]]
+
+
+def _by_fields(rules: OutputRules) -> _Suspicion:
+    required, field = frozenset(rules.required), rules.confidence_field
+
+    def suspects(values: Sequence[Any]) -> list[int]:
+        return [
+            place
+            for place, value in enumerate(values)
+            if type(value) is not dict
+            or not required <= value.keys()
+            or not (type(sure := value.get(field, 0.5)) is float or type(sure) is int)
+            or not 0 <= sure <= 1
+        ]
+
+    return suspects
+
+
+def _by_label(field: str, absent: str, labels: frozenset[str]) -> _Suspicion:
+    def suspects(values: Sequence[Any]) -> list[int]:
+        return [
+            place
+            for place, value in enumerate(values)
+            if type(value) is dict and not (type(label := value.get(field, absent)) is str and label in labels)
+        ]
+
+    return suspects
+
+
+def _by_schema(schema: jsonschema_rs.Validator) -> _Suspicion:
+    def suspects(values: Sequence[Any]) -> list[int]:
+        valid, found = schema.is_valid, []
+        for place, value in enumerate(values):
+            try:
+                if not valid(value):
+                    found.append(place)
+            except ValueError:  # nested deeper than the validator follows
+                found.append(place)
+        return found
+
+    return suspects
 
 
 def _compile(schema: Mapping[str, Any]) -> jsonschema_rs.Validator:

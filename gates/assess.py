@@ -2,8 +2,9 @@
 
 Law: pure, and the same tallies give the same verdicts, reasons and numbers, however they were added up.
 ``fail`` iff E_bad of the whole rollout reaches 1 / alpha_rollback; ``pass`` iff E_ok of this stage reaches
-1 / alpha_promote, the floors are met and no segment stands out; else ``inconclusive``, or ``error`` where
-a source contradicts itself. Looking more often makes neither more likely (``comparators.evidence``).
+1 / alpha_promote, in every large segment too, the floors are met and no segment stands out; else
+``inconclusive``, or ``error`` where a source contradicts itself. Looking more often makes neither more likely
+(``comparators.evidence``).
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ def assess_gates(
     alpha_rollback: float = 0.05,
     alpha_promote: float = 0.05,
     minimum_segment_share: float = 0.05,
+    prove_segments_above_ratio: float = 0.2,
     sample_ratio_required: bool = False,
 ) -> Assessment:
     """Judge every gate.
@@ -72,8 +74,9 @@ def assess_gates(
     ``alpha_rollback``: chance of a false rollback per gate over the whole rollout. ``alpha_promote``: chance
     of a false pass per gate and stage. ``minimum_segment_share``: segments with at least this part of the
     requests block a promotion already when their own E reaches 1 / alpha_rollback; smaller ones when e-BH
-    rejects them. A gate's own alphas come first. ``sample_ratio_required``: whether a live share other than the
-    declared one holds, or is only shown.
+    rejects them. ``prove_segments_above_ratio``: gates on rates pass only where every value of a dimension with
+    at least this part of the stage's requests is proven by itself. A gate's own alphas come first.
+    ``sample_ratio_required``: whether a live share other than the declared one holds, or is only shown.
     """
     sums = Sums(evidence)
     verdicts: list[Verdict] = []
@@ -82,7 +85,7 @@ def assess_gates(
         alphas = Alphas(spec.alpha_rollback or alpha_rollback, spec.alpha_promote or alpha_promote)
         match spec.kind:
             case Kind.RATE:
-                judged = assess_rate(spec, sums, alphas, minimum_segment_share)
+                judged = assess_rate(spec, sums, alphas, minimum_segment_share, prove_segments_above_ratio)
                 verdicts.append(judged.verdict)
                 findings.extend(judged.findings)
             case Kind.LATENCY:
@@ -146,6 +149,6 @@ def _parity(measure: str, sums: Sums, alpha: float) -> _Found | None:
 
 def _worst_segment(verdicts: Sequence[Verdict]) -> str | None:
     """Failed gates speak first, required ones before advisory ones, then flagged segments."""
-    named = [v for v in verdicts if v.segment != "all"]
+    named = [v for v in verdicts if v.segment != "all" and v.reason_code != "segment_unproven"]
     order = sorted(named, key=lambda v: (v.kind is not VerdictKind.FAIL, not v.required))
     return order[0].segment if order else None

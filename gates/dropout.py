@@ -16,7 +16,6 @@ from paritygate.comparators.evidence.dependence import log_e_dependence
 from paritygate.gates.completeness import LEAST_RATIO
 from paritygate.gates.evidence import Sums, reached
 from paritygate.gates.reasons import number, percent, some
-from paritygate.gates.segments import SegmentTable
 from paritygate.gates.verdict import Verdict, VerdictKind
 
 NAME: Final = "informative_dropout"
@@ -31,7 +30,7 @@ def assess_dropout(sums: Sums, alpha: float) -> Verdict | None:
     an outage of some seconds that struck a passing mix of segments counts as dependence too, and rightly: that
     mix is missing.
     """
-    table = SegmentTable(sums.evidence.stage)
+    table = sums.stage_segments
     every_lost = sum(sums.in_stage(name) for name in _LOST)
     if not len(table) or not every_lost:
         return None

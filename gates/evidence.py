@@ -116,6 +116,11 @@ class Sums:
         """Counts of every segment since the rollout began."""
         return SegmentTable(self.evidence.whole)
 
+    @cached_property
+    def stage_segments(self) -> SegmentTable:
+        """Counts of every segment since the stage began."""
+        return SegmentTable(self.evidence.stage)
+
 
 def floored(log_e: F64, bad: Counts, least: int) -> F64:
     """Evidence that rests on fewer than ``least`` bad events counts as no evidence; that can only delay."""

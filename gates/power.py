@@ -29,7 +29,8 @@ from paritygate.gates.latency_power import absolute_latency, relative_latency
 from paritygate.gates.measures import LABEL_SHIFT, Kind, Rule
 from paritygate.gates.number_power import number_passage
 from paritygate.gates.passage import MOST_EVENTS, Passage, exact_below, walk
-from paritygate.gates.spec import GateSpec
+from paritygate.gates.segment_proof import LOG_WEIGHTS, own_limit
+from paritygate.gates.spec import CHANGE_RATES, GateSpec
 from paritygate.gates.truth import Truth
 
 HOUR_S: Final = 3600.0
@@ -66,12 +67,21 @@ class Need:
         return self.p90 is not None
 
 
-def needed(spec: GateSpec, truth: Truth, alpha_promote: float) -> Need:
+def needed(spec: GateSpec, truth: Truth, alpha_promote: float, segment_ratio: float = 1.0) -> Need:
     """What a gate needs in one stage. The same at every weight: it rests on pairs, or on running time.
 
-    ``alpha_promote`` is the plan's; the gate's own comes first.
+    ``alpha_promote`` is the plan's; the gate's own comes first. ``segment_ratio``: a gate on a rate is to be proven
+    in a segment that holds this part of the requests too; 1 where no segment is.
     """
-    return _needed(spec, truth, spec.alpha_promote or alpha_promote)
+    alpha = spec.alpha_promote or alpha_promote
+    need = _needed(spec, truth, alpha)
+    if spec.kind is not Kind.RATE or segment_ratio >= 1.0:
+        return need
+    inside = _segment_needed(spec, truth, alpha)
+    if inside.p50 is None or inside.p90 is None or need.p50 is None or need.p90 is None:
+        return Need(sample=need.sample, p50=None, p90=None)
+    p50, p90 = max(need.p50, inside.p50 / segment_ratio), max(need.p90, inside.p90 / segment_ratio)
+    return Need(sample=need.sample, p50=p50, p90=p90)
 
 
 def per_second(sample: Sample, truth: Truth, requests_per_second: float) -> float:
@@ -86,7 +96,9 @@ def per_second(sample: Sample, truth: Truth, requests_per_second: float) -> floa
             return truth.instances / HOUR_S
 
 
-def provable_limit(spec: GateSpec, truth: Truth, alpha_promote: float, most: float) -> float | None:
+def provable_limit(
+    spec: GateSpec, truth: Truth, alpha_promote: float, most: float, segment_ratio: float = 1.0
+) -> float | None:
     """The tightest limit, looser than the gate's, that is proven within ``most`` observations at 90 %.
 
     Two significant digits, rounded to the loose side; None where there is none, or where no limit is meant
@@ -97,7 +109,7 @@ def provable_limit(spec: GateSpec, truth: Truth, alpha_promote: float, most: flo
         return None
 
     def fits(limit: float) -> bool:
-        need = needed(replace(spec, limit=limit, segment_maximum=None), truth, alpha_promote)
+        need = needed(replace(spec, limit=limit, segment_maximum=None), truth, alpha_promote, segment_ratio)
         return need.p90 is not None and need.p90 <= most
 
     if spec.minimum_samples > most or not fits(loosest):
@@ -166,6 +178,17 @@ def _needed(spec: GateSpec, truth: Truth, alpha: float) -> Need:
             hours = 0.0 if rate is None else excluded_per_hour(1.0, alpha) / rate
             return Need(sample=Sample.HOURS, p50=hours, p90=hours)
     return _of(passage, Sample.PAIRS, spec.minimum_samples)
+
+
+@lru_cache(maxsize=512)
+def _segment_needed(spec: GateSpec, truth: Truth, alpha: float) -> Need:
+    """Observations of a segment that is as healthy as all requests, until it is proven by itself."""
+    if spec.rule is Rule.MAXIMUM_REGRESSION_PERCENT:
+        base = _base_rate(spec.measure, truth)
+        return _of(_ratio(1.0 + spec.limit / 100.0, base, truth, alpha), Sample.PAIRS, 0)
+    # An absolute limit shares its stake with the proof against a baseline that is above it.
+    own = alpha if spec.measure in CHANGE_RATES else alpha * math.exp(LOG_WEIGHTS[0])
+    return _of(_below(own_limit(spec), _rate(spec.measure, truth), own), Sample.PAIRS, 0)
 
 
 def _of(passage: Passage | None, sample: Sample, floor: int) -> Need:

@@ -27,7 +27,8 @@ from paritygate.gates.evidence import Alphas, Sums, floored, reached
 from paritygate.gates.findings import SegmentFinding, bad_limit, describe, gate_log_e, outstanding, worst
 from paritygate.gates.measures import Rule
 from paritygate.gates.rate_reasons import RateReasons
-from paritygate.gates.reasons import about, number
+from paritygate.gates.reasons import about, number, percent, some
+from paritygate.gates.segment_proof import Unproven, own_limit, unproven
 from paritygate.gates.spec import GateSpec
 from paritygate.gates.verdict import Verdict, VerdictKind
 
@@ -77,7 +78,9 @@ class _Case:
         return self.say(VerdictKind.INCONCLUSIVE, code, reason, segment, **more)
 
 
-def assess_rate(spec: GateSpec, sums: Sums, alphas: Alphas, minimum_segment_share: float) -> RateJudgement:
+def assess_rate(
+    spec: GateSpec, sums: Sums, alphas: Alphas, minimum_segment_share: float, prove_segments_above_ratio: float
+) -> RateJudgement:
     """Judge a gate on a rate."""
     columns = COLUMNS[spec.measure]
     tests, segments = _tests(spec, sums, columns), gate_log_e(spec, sums)
@@ -96,7 +99,7 @@ def assess_rate(spec: GateSpec, sums: Sums, alphas: Alphas, minimum_segment_shar
     found = outstanding(sums, segments, alphas.rollback, minimum_segment_share)
     if reached(log_e_bad, alphas.rollback):
         return _failed(case, found)
-    return _flagged(case, found) if found else RateJudgement(_stage_verdict(case))
+    return _flagged(case, found) if found else RateJudgement(_stage_verdict(case, prove_segments_above_ratio))
 
 
 def _tests(spec: GateSpec, sums: Sums, columns: Columns) -> dict[str, float]:
@@ -225,7 +228,7 @@ def _flagged(case: _Case, found: list[int]) -> RateJudgement:
     return RateJudgement(case.wait("segment_flagged", reason, place), findings)
 
 
-def _stage_verdict(case: _Case) -> Verdict:
+def _stage_verdict(case: _Case, prove_segments_above_ratio: float) -> Verdict:
     """What the stage proves when nothing speaks for a fail."""
     columns, reasons = case.columns, case.reasons
     total = case.sums.in_stage(columns.total)
@@ -235,7 +238,10 @@ def _stage_verdict(case: _Case) -> Verdict:
     log_e_ok, needed = _proof(case)
     shown = number(log_e_ok)
     short = max(case.spec.minimum_samples - total, 0)
+    slow = unproven(case.spec, case.sums, case.alphas.promote, prove_segments_above_ratio)
     if reached(log_e_ok, case.alphas.promote) and not short:
+        if slow is not None:
+            return _segment_unproven(case, slow, shown)
         if case.tests.get("live", 0.0) < math.log(1.0 / case.alphas.rollback) / 2.0:
             reason = f"{reasons.stage()}: proven {reasons.limit()}"
             return case.say(VerdictKind.PASS, "proven", reason, log_e_ok=shown)
@@ -245,9 +251,23 @@ def _stage_verdict(case: _Case) -> Verdict:
         return case.wait(
             "more_data", f"{reasons.stage()}: at this rate {reasons.limit()} cannot be proven", log_e_ok=shown
         )
-    amount = max(needed, short)
+    amount = max(needed, short, (slow.more or 0) if slow is not None else 0)
     reason = f"{reasons.stage()}; {about(amount)} are needed to prove {reasons.limit()}"
     return case.wait("more_data", reason, log_e_ok=shown, more_needed=amount)
+
+
+def _segment_unproven(case: _Case, slow: Unproven, log_e_ok: float | None) -> Verdict:
+    """All requests together are proven, and a large segment is not."""
+    reasons, columns = case.reasons, case.columns
+    where = f"{some(slow.bad, slow.total, columns.noun)} {columns.verb} in {slow.name}"
+    limit = reasons.limit() if case.relative else f"at most {percent(own_limit(case.spec))}"
+    if slow.more is None:
+        wanted = f"at this rate {limit} cannot be proven there"
+    else:
+        wanted = f"{about(slow.more)} in all are needed to prove {limit} there"
+    reason = f"{reasons.stage()}: proven {reasons.limit()}, but {where}; {wanted}"
+    numbers = {"segment_bad": slow.bad, "segment_total": slow.total, "segment_log_e_ok": number(slow.log_e_ok)}
+    return case.wait("segment_unproven", reason, slow.name, log_e_ok=log_e_ok, more_needed=slow.more, **numbers)
 
 
 def _proof(case: _Case) -> tuple[float, int | None]:

@@ -1,8 +1,16 @@
 """Segments: counts of every single dimension, pair and triple of dimensions, and which of them is worst.
 
-Law: weights are fixed shares (1/2 for all requests, 1/4 for single dimensions, 1/8 for pairs, 1/8 for
-triples, uniform inside), so the weighted mean of e-values condemns at the declared error rate, however many
-segments there are. Naming the worst one is description, made after the verdict.
+Law: all requests have 1/2 of the stake, single dimensions 1/4, pairs 1/8, triples 1/8, and inside a family a
+weight that only ever falls as more segments are seen (:func:`family_log_weight`). So the weighted mean of
+e-values condemns at the declared error rate, however many segments there are and whenever each of them
+appears, and it follows from counts alone. Naming the worst one is description, made after the verdict.
+
+Why that holds: call v_r the weight that a family gives each of its segments when r of them have been seen. It
+never rises with r, and sum_r v_r <= 1. Give the r-th segment to appear the stake v_r: a segment holds E = 1 until
+its first request, and which segment a request is in is known before how it ends, so the sum of v_r * E_r, with
+the stakes of those not yet seen lying idle, is a test supermartingale that begins at 1 or less. What is used
+here is never more, for at any look v_now <= v_r for every segment seen so far, and idle stakes are not counted.
+Mass that is given up is never used again.
 """
 
 from __future__ import annotations
@@ -28,9 +36,27 @@ DEPTH: Final = 3
 #: Log weight of all requests together, and of the families of one, two and three dimensions.
 ALL_LOG_WEIGHT: Final = math.log(1 / 2)
 FAMILY_LOG_WEIGHTS: Final = (math.log(1 / 4), math.log(1 / 8), math.log(1 / 8))
+#: Sizes of a family, each twice the one before: up to ``SMALLEST`` segments cost the same, up to ``LARGE`` every
+#: doubling has an equal part of the mass, beyond it half of the part before.
+SMALLEST: Final = 8
+LARGE: Final = 2048
+#: Parts of the mass in units of what the first block has: 1 for it, 1/2 for each doubling up to LARGE, 1/2 for all
+#: beyond.
+PRICE: Final = 1.0 + 0.5 * math.log2(LARGE / SMALLEST) + 0.5
 #: Log-likelihood that one more dimension must gain before a name gets longer. About exp(-4) of what chance
 #: offers passes it.
 DIMENSION_PRICE: Final = 4.0
+
+
+def family_log_weight(depth: int, count: int) -> float:
+    """Log weight of each segment of a family of ``depth`` dimensions of which ``count`` have been seen.
+
+    Weights of the 1st, 2nd, 3rd, … segment to appear sum to the family's share, whatever ``count`` becomes, and
+    all of those seen get the smallest weight so far. That costs a factor of 5.5 beside a size known in advance.
+    """
+    size = max(1 << max(count - 1, 0).bit_length(), SMALLEST)
+    beyond = max(size / LARGE, 1.0)
+    return FAMILY_LOG_WEIGHTS[depth - 1] - math.log(PRICE * size * beyond)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,30 +72,34 @@ class Lattice:
 
 @lru_cache(maxsize=8)
 def lattice(cells: tuple[tuple[str, ...], ...]) -> Lattice:
-    """Segments of sorted cells. A dimension with one value only is left out: it says nothing."""
+    """Segments of sorted cells. A dimension with one value only is left out: it says nothing.
+
+    It counts for the size of the families all the same: it may get a second value, and its first one is old then.
+    """
     columns = [np.unique([c[d] for c in cells], return_inverse=True) for d in range(len(cells[0]) if cells else 0)]
-    varied = [d for d, (found, _) in enumerate(columns) if len(found) > 1]
+    varied = {d for d, (found, _) in enumerate(columns) if len(found) > 1}
     order: list[I64] = []
     first: list[I64] = []
     depths: list[I64] = []
     names: list[tuple[tuple[int, ...], int]] = []
     weights: list[F64] = []
     for depth in range(1, DEPTH + 1):
-        begin = len(names)
-        for dimensions in combinations(varied, depth):
+        begin, seen = len(names), 0
+        for dimensions in combinations(range(len(columns)), depth):
             code = np.zeros(len(cells), np.int64)
             for d in dimensions:
                 code = code * len(columns[d][0]) + columns[d][1]
             sorted_cells = np.argsort(code, kind="stable")
             starts = np.flatnonzero(np.diff(code[sorted_cells], prepend=-1))
+            seen += len(starts)
+            if not varied.issuperset(dimensions):
+                continue
             first.append(starts + len(order) * len(cells))
             order.append(sorted_cells)
             names.extend((dimensions, int(sorted_cells[start])) for start in starts)
         count = len(names) - begin
         depths.append(np.full(count, depth))
-        # A family's size is rounded up to a power of two: its weights do not change with every new value.
-        size = 1 << max(count - 1, 0).bit_length()
-        weights.append(np.full(count, FAMILY_LOG_WEIGHTS[depth - 1] - math.log(size)))
+        weights.append(np.full(count, family_log_weight(depth, seen)))
     return Lattice(_joined(order), _joined(first), _joined(depths), tuple(names), np.concatenate(weights))
 
 
@@ -98,6 +128,11 @@ class SegmentTable:
         """One count of every segment."""
         column: Counts = self.counts[:, INDEX[name]]
         return column
+
+    @property
+    def depth(self) -> I64:
+        """How many dimensions each segment names."""
+        return self._lattice.depth
 
     def name(self, segment: int) -> str:
         """``dimension=value & dimension=value``, dimensions in alphabetical order."""

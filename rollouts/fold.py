@@ -215,6 +215,7 @@ class Fold:
             alpha_rollback=plan.alpha_rollback,
             alpha_promote=plan.alpha_promote,
             minimum_segment_share=plan.minimum_segment_share,
+            prove_segments_above_ratio=plan.prove_segments_above_ratio,
             sample_ratio_required=plan.sample_ratio == "required",
         )
         assessment = with_estimates(assessment, facts.counted_ms)

@@ -30,6 +30,7 @@ class Decidable(StrEnum):
 
     DECIDABLE = "decidable"
     TOO_LATE = "not decidable within maximum_seconds"
+    SEGMENTS_TOO_LATE = "not decidable within maximum_seconds in segments at the declared share"
     NEVER = "never (limit not provable)"
 
 
@@ -38,7 +39,8 @@ class GateForecast:
     """One gate in one stage. Times are ms of event time from the start of the stage; None = never.
 
     ``live_p90_ms``: what the same proof would take from live answers alone, without mirroring; None where
-    that cannot be said. ``advice``: what to change, empty where nothing needs it.
+    that cannot be said. ``advice``: what to change, empty where nothing needs it. A gate on a rate is to be proven
+    in large segments too; what is told is the time of one that just holds the declared share.
     """
 
     gate: str
@@ -65,8 +67,9 @@ class StageForecast:
 
     @property
     def undecidable(self) -> tuple[GateForecast, ...]:
-        """Required gates that the stage does not decide."""
-        return tuple(g for g in self.gates if g.required and g.decidable is not Decidable.DECIDABLE)
+        """Required gates that the stage does not decide. Segments may be larger than the smallest that counts."""
+        late = (Decidable.TOO_LATE, Decidable.NEVER)
+        return tuple(g for g in self.gates if g.required and g.decidable in late)
 
     @property
     def floor_too_late(self) -> bool:
@@ -94,6 +97,11 @@ class _Case:
     stage: Stage
     rate: float
     truth: Truth
+
+    @property
+    def segment_ratio(self) -> float:
+        """Part of the requests in the smallest segment that is to be proven; 1 where none is."""
+        return self.plan.prove_segments_above_ratio if self.plan.segments else 1.0
 
     @property
     def settle_ms(self) -> int:
@@ -128,7 +136,7 @@ def _stage(case: _Case) -> StageForecast:
 
 def _gate(case: _Case, spec: GateSpec) -> GateForecast:
     alpha, most_ms = case.plan.alpha_promote, case.stage.maximum_ms
-    need = needed(spec, case.truth, alpha)
+    need, together = needed(spec, case.truth, alpha, case.segment_ratio), needed(spec, case.truth, alpha)
     late_ms = math.ceil(case.truth.scored_delay_seconds * 1000.0) if need.sample is Sample.SCORED_PAIRS else 0
     p50_ms, p90_ms = (case.ms(n, case.speed(need), late_ms) for n in (need.p50, need.p90))
     live = live_needed(spec, case.truth, case.stage.weight, alpha)
@@ -136,17 +144,26 @@ def _gate(case: _Case, spec: GateSpec) -> GateForecast:
     if p90_ms is None:
         decidable = Decidable.NEVER
     elif most_ms is not None and p90_ms > most_ms:
-        decidable = Decidable.TOO_LATE
+        alone_ms = case.ms(together.p90, case.speed(need), late_ms)
+        in_time = alone_ms is not None and alone_ms <= most_ms
+        decidable = Decidable.SEGMENTS_TOO_LATE if in_time else Decidable.TOO_LATE
     return GateForecast(
         gate=spec.name,
         required=spec.required,
         need=need,
         p50_ms=p50_ms,
         p90_ms=p90_ms,
-        live_p90_ms=None if live is None else case.ms(live.p90, case.rate),
+        live_p90_ms=None if live is None else case.ms(_longer(live.p90, need, together), case.rate),
         decidable=decidable,
         advice="" if decidable is Decidable.DECIDABLE else _advice(case, spec, need, p90_ms),
     )
+
+
+def _longer(live_p90: float | None, need: Need, together: Need) -> float | None:
+    """Segments take live answers as much longer as they take pairs."""
+    if live_p90 is None or need.p90 is None or not together.p90:
+        return live_p90
+    return live_p90 * need.p90 / together.p90
 
 
 def _advice(case: _Case, spec: GateSpec, need: Need, p90_ms: int | None) -> str:
@@ -154,7 +171,7 @@ def _advice(case: _Case, spec: GateSpec, need: Need, p90_ms: int | None) -> str:
     budget_ms = max((case.stage.maximum_ms or DAY_MS) - case.settle_ms, 0)
     most = budget_ms / 1000.0 * case.speed(need)
     ways: list[str] = []
-    limit = provable_limit(spec, case.truth, case.plan.alpha_promote, most)
+    limit = provable_limit(spec, case.truth, case.plan.alpha_promote, most, case.segment_ratio)
     if limit is not None:
         ways.append(f"a wider limit ({spec.rule}: {limit:g})")
     if p90_ms is not None:

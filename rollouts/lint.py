@@ -13,6 +13,7 @@ from typing import Final
 
 from paritygate.gates.measures import QUANTILES, Kind, Rule
 from paritygate.gates.power import Sample, needed
+from paritygate.gates.reasons import percent
 from paritygate.gates.spec import GateSpec
 from paritygate.gates.truth import Truth
 from paritygate.rollouts.forecast import Decidable, forecast
@@ -210,6 +211,12 @@ def _time(
             if gate.decidable is Decidable.TOO_LATE:
                 what = f"{gate.gate} is not decidable within it in stage {stage.stage.name}: {gate.advice}"
                 yield say(("stages", i, "maximum_seconds"), what)
+            elif gate.decidable is Decidable.SEGMENTS_TOO_LATE:
+                share = f"a segment with {percent(plan.prove_segments_above_ratio)} of the requests"
+                what = (
+                    f"{gate.gate} is not decidable for {share} within maximum_seconds of stage {stage.stage.name}"
+                )
+                yield _warn(("prove_segments_above_ratio",), f"{what}: {gate.advice}")
             elif gate.decidable is Decidable.NEVER and gate.gate not in never:
                 never.add(gate.gate)
                 yield say((GATES_KEY, gate.gate, rules[gate.gate]), f"can never be proven: {gate.advice}")

@@ -57,6 +57,8 @@ class RolloutPlan(Section):
     rollout and all looks. ``alpha_promote``: chance, for each gate and stage, that it calls a candidate
     beyond its limit proven. ``minimum_segment_share``: segments with at least this ratio of the requests
     stop a promotion by their own evidence alone, smaller ones only when they stand out among all.
+    ``prove_segments_above_ratio``: gates on rates are proven in every value of a dimension that holds at least this
+    ratio of a stage's requests, too; 1 asks all requests together only, 0.05 takes about 20 times the pairs.
     ``sample_ratio``: whether users must meet the candidate as often as a stage's weight says. Only shown unless
     ``required``: where keys are users or tenants, one large key is a mismatch without any fault.
     """
@@ -81,6 +83,7 @@ class RolloutPlan(Section):
     alpha_rollback: float = Field(default=0.05, gt=0, le=0.2)
     alpha_promote: float = Field(default=0.05, gt=0, le=0.2)
     minimum_segment_share: float = Field(default=0.05, ge=0, le=1)
+    prove_segments_above_ratio: float = Field(default=0.2, gt=0, le=1)
     sample_ratio: Literal["advisory", "required"] = "advisory"
     on_timeout: Literal["hold", "rollback"] = "hold"
     no_data_seconds: int = Field(default=600, ge=1, le=86_400)

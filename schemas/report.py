@@ -54,7 +54,7 @@ class WindowReport:
 
     ``partitions``: how many partitions the source topics have, so that a reader knows when it has all.
     ``watermark_ms``: event time up to which this partition believes that it has seen all.
-    ``generation``: consumer-group generation of the owner; ``revision`` rises within it.
+    ``generation``: rises with every owner of the partition; ``revision`` rises within it.
     ``sources``: offsets applied so far. ``dimensions`` names the parts of each cell's ``values``.
     ``totals``: counts that have no segment (bins, platform events, failed rules).
     """

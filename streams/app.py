@@ -24,15 +24,17 @@ from paritygate.streams.decide import Decider
 from paritygate.streams.fetch import ssl_context
 from paritygate.streams.join import JoinKeeper
 from paritygate.streams.metrics import WorkerMetrics
-from paritygate.streams.outbox import Outbox, Outgoing
+from paritygate.streams.outbox import Outbox
 from paritygate.streams.positions import GroupPositions, Membership
+from paritygate.streams.published import PublishedWindows
 from paritygate.streams.settings import WorkerSettings
+from paritygate.streams.snapshots import TableStore
 
 log = logging.getLogger(__name__)
 
 STATE_TABLE = "join-state"
-#: Snapshots are compressed; this is far above what the bounds of the join allow.
-MAX_SNAPSHOT_BYTES = 8 << 20
+#: A window report is one record, and ``windows.v1`` takes as much; snapshots are written in smaller parts.
+MAX_REQUEST_BYTES = 8 << 20
 
 
 def wall_clock_ms() -> int:
@@ -40,37 +42,9 @@ def wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class TableStore:
-    """Snapshots in a Faust Table, one record per partition and parity of the generation.
-
-    Two generations never share a key, so a late write of the owner before cannot replace the newest snapshot.
-    """
-
-    def __init__(self, table: Any, outbox: Outbox) -> None:
-        self._table = table
-        self._outbox = outbox
-
-    def newest(self, partition: int) -> tuple[int, bytes] | None:
-        """Generation and snapshot of the newest owner that saved one."""
-        found = [self._table.data.get(_key(partition, parity)) for parity in (0, 1)]
-        opened = [(int.from_bytes(v[:8], "big"), bytes(v[8:])) for v in found if v]
-        return max(opened, default=None)
-
-    async def save(self, partition: int, generation: int, data: bytes) -> None:
-        """Write to the changelog first, then to memory; returns when the broker has it."""
-        key, value = _key(partition, generation % 2), generation.to_bytes(8, "big") + data
-        topic = self._table.changelog_topic.get_topic_name()
-        await self._outbox.send([Outgoing(topic=topic, partition=partition, key=key, value=value)])
-        self._table.data[key] = value
-
-
 def state_topic(settings: WorkerSettings) -> str:
     """Name on the cluster of the changelog that holds the snapshots; Faust derives it from the names given."""
     return f"{settings.kafka.topic_prefix}{settings.app_id}-{STATE_TABLE}-changelog"
-
-
-def _key(partition: int, parity: int) -> bytes:
-    return f"p{partition}.{parity}".encode()
 
 
 class Spine:
@@ -92,7 +66,6 @@ class Spine:
             partitions=settings.partitions,
             key_type=bytes,
             value_type=bytes,
-            extra_topic_configs={"max.message.bytes": MAX_SNAPSHOT_BYTES},
             on_recover=self._on_recovered,
         )
         outbox = Outbox(self.app)
@@ -102,6 +75,7 @@ class Spine:
             registry=self._registry,
             outbox=outbox,
             store=TableStore(self._table, outbox),
+            published=PublishedWindows(kafka),
             metrics=metrics,
             positions=GroupPositions(kafka),
             clock_ms=wall_clock_ms,
@@ -211,7 +185,7 @@ def _bare_app(settings: WorkerSettings) -> faust.App:
         broker_heartbeat_interval=max(0.5, settings.session_timeout_s / 10),
         broker_rebalance_timeout=max(10.0, settings.session_timeout_s),
         stream_wait_empty=False,
-        producer_max_request_size=MAX_SNAPSHOT_BYTES,
+        producer_max_request_size=MAX_REQUEST_BYTES,
         producer_linger=0.0,
         # As long as the broker may be silent: what could not be written by then ends the worker.
         producer_request_timeout=settings.stuck_after_s,

@@ -1,9 +1,10 @@
 """Join the partitions this worker owns: fetch, decode, pair, publish windows, checkpoint.
 
 Law: for each partition the order is outputs, then snapshot. A snapshot holds the open windows, the pending
-requests and the positions of all sources in one record, so after kill -9 the work since then is done again
+requests and the positions of all sources in one unit, so after kill -9 the work since then is done again
 from exactly there, and publishing a window twice is an upsert. Snapshots and windows carry a generation that
-rises with every owner, so a late write of an earlier owner never wins.
+rises with every owner, so a late write of an earlier owner never wins; and what an owner reported after its last
+snapshot is reported again by the next, also where nothing of it is left.
 
 One task serves all owned partitions: a request is fetched from every broker at once, and what came is
 applied before the next request goes out, which is the back-pressure.
@@ -14,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from typing import Any, Protocol
 
@@ -57,11 +58,26 @@ class StuckError(ParityGateError):
 class SnapshotStore(Protocol):
     """Where snapshots live: the Faust Table and its changelog."""
 
+    async def claim(self, partition: int) -> int:
+        """Begin to own a partition; returns the generation, above that of every owner before."""
+
     def newest(self, partition: int) -> tuple[int, bytes] | None:
         """Generation and bytes of the newest snapshot of a partition; ``None`` when it has none."""
 
     async def save(self, partition: int, generation: int, data: bytes) -> None:
         """Write a snapshot; returns when the broker has it."""
+
+
+class Published(Protocol):
+    """What lies in ``windows.v1``."""
+
+    async def since(
+        self, offset: int | None, partitions: Collection[int]
+    ) -> tuple[list[tuple[int, str, int]], int]:
+        """Windows of the partitions that were reported from an offset on, and the end of the log.
+
+        Each as (partition, rollout id, window start); none where ``offset`` is ``None``.
+        """
 
 
 class JoinKeeper:
@@ -74,6 +90,7 @@ class JoinKeeper:
         registry: RolloutRegistry,
         outbox: Outbox,
         store: SnapshotStore,
+        published: Published,
         metrics: WorkerMetrics,
         positions: GroupPositions,
         clock_ms: Callable[[], int],
@@ -84,6 +101,7 @@ class JoinKeeper:
         self._registry = registry
         self._outbox = outbox
         self._store = store
+        self._published = published
         self._metrics = metrics
         self._clock_ms = clock_ms
         self._names = {t.name: settings.kafka.topic(t.name) for t in BULK}
@@ -113,7 +131,7 @@ class JoinKeeper:
         """Start to own ``partitions``: restore each from its newest snapshot, then read on from there."""
         await self.release()
         for partition in partitions:
-            self._restore(partition, membership.generation)
+            await self._restore(partition)
         if not self._joins:
             return
         if self._fetcher is None:
@@ -127,6 +145,7 @@ class JoinKeeper:
             self._fetcher = fetcher
         await self._registry.refresh()
         self._declare()
+        await self._supersede()
         self._group.join(membership)
         self._worker = self._settings.instance_id or membership.member_id
         # Before the first report: the snapshot is what lifts the revisions above those of the owner before.
@@ -178,21 +197,33 @@ class JoinKeeper:
             return self._task.exception()
         return None
 
-    def _restore(self, partition: int, group_generation: int) -> None:
+    async def _restore(self, partition: int) -> None:
+        # Not the group's generation: a static member that comes back is given the same one again.
+        generation = await self._store.claim(partition)
         newest = self._store.newest(partition)
         count = self._settings.partitions
         if newest is None:
-            join, before = PartitionJoin(partition, count, lap=self._stages.lap), 0
+            join = PartitionJoin(partition, count, lap=self._stages.lap)
         else:
-            before, data = newest
             join = PartitionJoin.restore(
-                bytes(cramjam.zstd.decompress(data)), partition=partition, partitions=count, lap=self._stages.lap
+                bytes(cramjam.zstd.decompress(newest[1])),
+                partition=partition,
+                partitions=count,
+                lap=self._stages.lap,
             )
-        # Kafka forgets a group's generation with its last member and offset; a snapshot remembers.
-        self._generations[partition] = max(before + 1, group_generation)
+        self._generations[partition] = generation
         self._joins[partition] = join
         self._metrics.restored(partition, join)
         self._last_data_ms[partition] = self._clock_ms()
+
+    async def _supersede(self) -> None:
+        """Report again what the owner before reported after its last snapshot, whatever comes of it now."""
+        known = [join.published_next for join in self._joins.values() if join.published_next is not None]
+        windows, end = await self._published.since(min(known, default=None), self._joins.keys())
+        for partition, rollout, start_ms in windows:
+            self._joins[partition].supersede(rollout, start_ms)
+        for join in self._joins.values():
+            join.published_next = end if join.published_next is None else join.published_next
 
     def _declare(self) -> None:
         live = self._registry.live()
@@ -352,7 +383,7 @@ class JoinKeeper:
     async def _publish(self, reports: list[WindowReport]) -> None:
         topic = self._settings.kafka.topic(WINDOWS.name)
         try:
-            await self._outbox.send(
+            offsets = await self._outbox.send(
                 Outgoing(
                     topic=topic,
                     partition=0,
@@ -366,6 +397,9 @@ class JoinKeeper:
                 if r.partition in self._joins:
                     self._joins[r.partition].requeue([r])
             raise
+        if offsets:
+            for join in self._joins.values():
+                join.published_next = max(offsets) + 1
         self._metrics.published(len(reports))
 
     async def _checkpoint(self) -> None:

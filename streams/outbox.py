@@ -35,17 +35,20 @@ class Outbox:
     def __init__(self, app: Any) -> None:
         self._app = app
 
-    async def send(self, records: Iterable[Outgoing]) -> None:
-        """Write all records; returns when every one is acknowledged.
+    async def send(self, records: Iterable[Outgoing]) -> list[int]:
+        """Write all records; returns their offsets, in the order given, when every one is acknowledged.
 
         :raises RecoverableError: one could not be written within the producer's time; names its topic.
         """
         producer = await self._app.maybe_start_producer()
-        await asyncio.gather(*(self._send_one(producer, r) for r in records))
+        return list(await asyncio.gather(*(self._send_one(producer, r) for r in records)))
 
-    async def _send_one(self, producer: Any, record: Outgoing) -> None:
+    async def _send_one(self, producer: Any, record: Outgoing) -> int:
         headers = list(record.headers) or None
         try:
-            await producer.send_and_wait(record.topic, record.key, record.value, record.partition, None, headers)
+            written = await producer.send_and_wait(
+                record.topic, record.key, record.value, record.partition, None, headers
+            )
         except (KafkaError, ProducerSendError) as e:
             raise RecoverableError(f"{record.topic} cannot be written: {described(e)}") from e
+        return int(written.offset)

@@ -21,11 +21,12 @@ from paritygate.comparators.evidence.mixture import log_mixture, start_log_weigh
 from paritygate.comparators.evidence.paired import paired, paired_ratio
 from paritygate.comparators.evidence.share import share
 from paritygate.gates.evidence import STAGE_LOG_WEIGHT, WHOLE_LOG_WEIGHT
-from paritygate.gates.findings import bad_limit
+from paritygate.gates.findings import bad_limit, log_e_worse
 from paritygate.gates.measures import Rule
 from paritygate.gates.rates import BURST_LOG_WEIGHTS
-from paritygate.gates.segments import ALL_LOG_WEIGHT, FAMILY_LOG_WEIGHTS
-from paritygate.gates.spec import GateSpec
+from paritygate.gates.segment_proof import SegmentCounts, log_e_ok
+from paritygate.gates.segments import ALL_LOG_WEIGHT, family_log_weight
+from paritygate.gates.spec import CHANGE_RATES, GateSpec
 
 #: E >= 20, as rounded by `gates.evidence.reached`.
 TARGET: Final = round(math.log(20.0), 6)
@@ -116,6 +117,7 @@ def assess(spec: GateSpec, windows: Windows, cells: Windows | None = None) -> Sa
     else:
         log_e_ok = distinct(bernoulli(limit, "below").log_e, bad, seen["total"])
     proven = (log_e_ok >= TARGET) & (seen["total"] >= spec.minimum_samples) & (live < math.log(20.0) / 2.0)
+    proven &= _segments_proven(spec, cells, bad.shape)
     passed: Mask = proven & ~reached & ~_outstanding(segments, cells, bad.shape)
     return Said(log_e_bad, log_e_ok, failed, passed)
 
@@ -204,12 +206,14 @@ def _segments(spec: GateSpec, cells: Windows, limit: float, ratio: float) -> F64
     bad, worse = seen["worse"] + seen["both"], seen["worse"]
     if spec.measure in ("label_change_rate", "output_change_rate"):
         absolute = distinct(bernoulli(spec.segment_limit, "above").log_e, bad, seen["total"])
-        return _floored(np.where(bad > 0, absolute, 0.0), bad, spec)
+        return _floored(np.where(bad > 0, absolute, -np.inf), bad, spec)
     if spec.rule is Rule.MAXIMUM_REGRESSION_PERCENT:
         found = distinct(paired_ratio(ratio, "above").log_e, worse, seen["better"], seen["both"])
+        found = np.where(bad + seen["better"] > 0, found, -np.inf)
     else:
-        parity = distinct(lambda w, b: paired(0.0, "above").log_e(w, b, 0), worse, seen["better"])
-        absolute = np.where(worse > 0, distinct(bernoulli(limit, "above").log_e, bad, seen["total"]), 0.0)
+        parity = distinct(log_e_worse, worse, seen["better"])
+        parity = np.where(worse + seen["better"] > 0, parity, -np.inf)
+        absolute = np.where(worse > 0, distinct(bernoulli(limit, "above").log_e, bad, seen["total"]), -np.inf)
         found = np.minimum(parity, absolute)
     return _floored(found, worse, spec)
 
@@ -218,9 +222,10 @@ def _with_all(log_all: F64, segments: F64 | None) -> F64:
     if segments is None:
         return log_all + ALL_LOG_WEIGHT
     count = segments.shape[-1]
-    weight = FAMILY_LOG_WEIGHTS[0] - math.log(1 << max(count - 1, 0).bit_length())
-    top = segments.max(axis=-1)
-    inside = np.log(np.exp(segments - top[..., None]).sum(axis=-1)) + top + weight
+    weight = family_log_weight(1, count)
+    top = np.maximum(segments.max(axis=-1), -1e300)
+    with np.errstate(divide="ignore"):
+        inside = np.log(np.exp(segments - top[..., None]).sum(axis=-1)) + top + weight
     mixed: F64 = np.logaddexp(log_all + ALL_LOG_WEIGHT, inside)
     return mixed
 
@@ -242,6 +247,27 @@ def _environment(spec: GateSpec, windows: Windows, seen: dict[str, I64], segment
     )
     found: Mask = (bad > bad_limit(spec) * total) & ~told & ~(parity >= TARGET)
     return found
+
+
+def _segments_proven(spec: GateSpec, cells: Windows | None, shape: tuple[int, ...]) -> Mask:
+    """Whether every segment with 20 % of the requests is proven by itself."""
+    proven = np.ones(shape, np.bool_)
+    if cells is None:
+        return proven
+    seen = {name: np.cumsum(getattr(cells, name), axis=1) for name in ("total", "worse", "better", "both")}
+    large = seen["total"] >= 0.2 * seen["total"].sum(axis=-1, keepdims=True)
+    changes = spec.measure in CHANGE_RATES
+    for segment in np.flatnonzero(large.any(axis=(0, 1))).tolist():
+        worse, better, both, total = (seen[n][..., segment] for n in ("worse", "better", "both", "total"))
+
+        def kept(worse: I64, better: I64, both: I64, total: I64) -> F64:
+            if changes:
+                return log_e_ok(spec, SegmentCounts(worse + both, total))
+            counts = SegmentCounts(worse + both, total, worse, better, total, better + both, total)
+            return log_e_ok(spec, counts)
+
+        proven &= ~large[..., segment] | (distinct(kept, worse, better, both, total) >= TARGET)
+    return proven
 
 
 def _outstanding(segments: F64 | None, cells: Windows | None, shape: tuple[int, ...]) -> Mask:

@@ -20,6 +20,8 @@ stages:
   - {{name: "25", weight: 25, minimum_seconds: 3, minimum_pairs: 500}}
   - {{name: "50", weight: 50, minimum_seconds: 3, minimum_pairs: 500}}
   - {{name: "100", weight: 100}}
+# Proof for segments with half of the flights or more; a fifth, as by default, takes minutes at this traffic.
+prove_segments_above_ratio: 0.5
 # Short times for a short demo: production windows are a second or more.
 join: {{window_ms: 250, lateness_ms: 100, grace_ms: 1200, retain_ms: 2000, dedupe_ms: 30000}}
 output:

@@ -106,9 +106,18 @@ class JoinBench:
         self.reports.extend(found)
         return found
 
+    def snapshot(self) -> bytes:
+        """The state, and how much of the log of reports is in it."""
+        self.join.published_next = len(self.reports)
+        return self.join.snapshot()
+
     def crash(self, snapshot: bytes) -> None:
-        """Lose the join and go on from a snapshot, as a worker does: snapshot first, then publish."""
-        self.join = PartitionJoin.restore(PartitionJoin.restore(snapshot).snapshot())
+        """Lose the join and go on from a snapshot, as a worker does: look what was published after it, write
+        a snapshot, then publish."""
+        join = PartitionJoin.restore(snapshot)
+        for report in self.reports[join.published_next :]:
+            join.supersede(report.rollout_id, report.window_start_ms)
+        self.join = PartitionJoin.restore(join.snapshot())
 
     def read_offsets(self) -> int:
         """How many offsets the join has applied, over all topics."""

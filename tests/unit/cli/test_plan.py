@@ -41,7 +41,7 @@ def test_power_shows_every_stage_and_gate(file: Path, capsys: pytest.CaptureFixt
     out, err = capsys.readouterr()
 
     assert err == ""
-    for word in ("shadow", "5 (5 %)", "error_rate", "latency_p95_ms", "human_review_score (advisory)", "2,222"):
+    for word in ("shadow", "5 (5 %)", "error_rate", "latency_p95_ms", "human_review_score (advisory)", "11,200"):
         assert word in out
     assert "= stage (at least 1 m and 1,000 pairs, at most 10 m)" in out
     assert "all stages: " in out
@@ -82,7 +82,7 @@ def test_power_as_json_has_every_number(file: Path, capsys: pytest.CaptureFixtur
         "p90_ms": None,
         "live_only_p90_ms": None,
         "verdict": "never (limit not provable)",
-        "change": "needs a wider limit (maximum: 0.022)",
+        "change": "needs a wider limit (maximum: 0.025)",
     }
     assert shadow["gates"][2]["sample"] == "scored pairs"
 

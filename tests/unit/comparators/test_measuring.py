@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from paritygate.comparators.answers import OutputChecks
 from paritygate.comparators.diff import DiffRules
-from paritygate.comparators.measuring import Measured, OutputChecks, examples_of, measure_alone, measure_pairs
+from paritygate.comparators.measuring import Measured, examples_of, measure_alone, measure_pairs
 from paritygate.comparators.pairing import BASELINE, CANDIDATE
 from paritygate.comparators.rows import Rows
 from paritygate.comparators.tally import COUNT_NAMES
@@ -146,7 +147,7 @@ def test_remarks_name_rules_and_kinds_of_change_once_a_request() -> None:
     """Totals count requests, however often one request breaks the same rule."""
     measured = measure_pairs(row(output='{"p":[1,2],"confidence":9}'), row(output='{"q":[3,4]}'), CHECKS)
 
-    assert sorted(key for _, key in measured.remarks) == [
+    assert sorted(measured.remarks) == [
         "change.added_key", "change.missing_key", "invalid.baseline.confidence.range",
         "invalid.candidate.missing.p",
     ]  # fmt: skip
@@ -158,9 +159,9 @@ def test_examples_are_the_smallest_by_kind_and_request() -> None:
     found = []
     for candidate in both:
         measured = measure_pairs(row(label="a"), candidate, CHECKS)
-        found.append([(k, d) for k, _, d, _ in examples_of(measured, [0], 5)])
-        assert list(examples_of(measured, [], 5)) == []
-        assert len(list(examples_of(measured, [0], 1))) == 1
+        found.append([(k, d) for k, _, d, _ in examples_of(measured, np.array([0]), 5)])
+        assert list(examples_of(measured, np.array([], np.int64), 5)) == []
+        assert len(list(examples_of(measured, np.array([0]), 1))) == 1
 
     assert found == [
         [("candidate_only_error", "error"), ("label_change", "label differs")],

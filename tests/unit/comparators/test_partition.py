@@ -978,6 +978,30 @@ def test_revisions_rise_over_restarts_within_a_generation() -> None:
     assert min(r.revision for r in new) > max(r.revision for r in old)
 
 
+def test_what_was_reported_after_the_snapshot_is_reported_again() -> None:
+    """A late event is counted in another window after a crash: the window it stood in is taken back."""
+    bench = bench_of(*pairs([1], 20_000))
+    bench.publish()
+    snapshot = bench.snapshot()
+    for event in pairs([2], 30_000):
+        bench.append(event)
+    bench.append(prediction(3, CAND, 5_000))
+    bench.fetch_all()  # the late event comes in one batch with what moves time
+    bench.publish()
+    tick(bench, 40_000)
+    bench.publish()
+    before = {start: t.totals for start, t in streamed(bench.reports).items() if t.totals}
+    bench.crash(snapshot)
+    bench.fetch(PRIMARY_TOPIC)
+    while bench.fetch(SHADOW_TOPIC, 1):
+        bench.publish()
+    bench.finish(60_000)
+
+    assert before == {19_000: {"late": 1}}
+    assert {start: t.totals for start, t in streamed(bench.reports).items() if t.totals} == {29_000: {"late": 1}}
+    assert bench.join.bins()["late"] == 1
+
+
 def test_a_fetch_that_is_delivered_twice_counts_once() -> None:
     """Offsets below the position are skipped, whole batches and parts of batches."""
     bench = JoinBench(SETTINGS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,13 +12,14 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from paritygate.comparators.buckets import BUCKET_COUNTS
 from paritygate.comparators.numbers import NumberRule
 from paritygate.comparators.settings import JoinSettings
 from paritygate.comparators.tally import Tally
 from paritygate.schemas.outcome import Outcome
 from paritygate.schemas.platform import PlatformEvent
 from paritygate.schemas.prediction import Arm, PredictionEvent, Role, Status
-from tests.support.batch_model import difference, recompute, streamed
+from tests.support.batch_model import difference, final_reports, recompute, streamed
 from tests.support.join_bench import GAP, POISON, TOPICS, JoinBench, prediction, topic_of
 
 LATENESS_MS = 200
@@ -101,15 +103,15 @@ def answers(draw: st.DrawFn, request: int) -> list[PredictionEvent]:
 
 
 @st.composite
-def traffic(draw: st.DrawFn) -> Traffic:
-    """Logs in which events are out of order by at most the lateness, and repeats come within ``dedupe_ms``."""
+def traffic(draw: st.DrawFn, delay_ms: int = LATENESS_MS) -> Traffic:
+    """Logs in which events are out of order by at most the delay, and repeats come within ``dedupe_ms``."""
     made = Traffic()
     placed: dict[str, list[tuple[int, int, Any]]] = {topic: [] for topic in TOPICS}
     number = 0
     for request in range(draw(st.integers(0, 50))):
         for event in draw(answers(request)):
             number += 1
-            delay = draw(st.integers(0, LATENESS_MS))
+            delay = draw(st.integers(0, delay_ms))
             placed[topic_of(event)].append((event.event_at_ms + delay, number, event))
             if draw(st.integers(0, 5)) == 0:
                 again = draw(st.sampled_from([event, replace(event, latency_ms=77.0, output="other")]))
@@ -197,18 +199,54 @@ def test_a_crash_anywhere_changes_nothing(made: Traffic, data: st.DataObject) ->
     """Snapshot at any step, crash at any later one (in the middle of reading again, too): same final reports."""
     bench = JoinBench(JOIN, OTHER)
     fill(bench, made)
-    snapshot = bench.join.snapshot()
+    snapshot = bench.snapshot()
     for topic, count, act in data.draw(crashing_steps):
         bench.fetch(topic, count)
         if act in ("publish", "checkpoint"):
             bench.publish()
         if act in ("snapshot", "checkpoint"):
-            snapshot = bench.join.snapshot()
+            snapshot = bench.snapshot()
         if act == "crash":
             bench.crash(snapshot)
     bench.finish(END_MS)
 
     check(bench, made)
+
+
+#: Events that come so late that it depends on the reading whether they are still paired.
+late_traffic = traffic(delay_ms=6_000)
+
+
+@LAWS
+@given(made=late_traffic, data=st.data())
+def test_windows_add_up_to_the_bins(made: Traffic, data: st.DataObject) -> None:
+    """However late events are, and wherever it crashes: what stands in the windows is what the bins hold."""
+    bench = JoinBench(JOIN, OTHER)
+    fill(bench, made)
+    snapshot = bench.snapshot()
+    for topic, count, act in data.draw(crashing_steps):
+        bench.fetch(topic, count)
+        if act in ("publish", "checkpoint"):
+            bench.publish()
+        if act in ("snapshot", "checkpoint"):
+            snapshot = bench.snapshot()
+        if act == "crash":
+            bench.crash(snapshot)
+    bench.finish(END_MS)
+
+    bins = bench.join.bins()
+    total: Counter[str] = Counter()
+    standing = [
+        report
+        for join in (JOIN, OTHER)
+        for report in final_reports(r for r in bench.reports if r.rollout_id == join.rollout_id).values()
+    ]
+    for tally in (Tally.from_report(report, BUCKET_COUNTS) for report in standing):
+        total.update(tally.totals)
+        total.update({name: tally.count(name) for name in ("pairs", "missing_candidate", "missing_baseline")})
+    for name in ("missing_candidate", "missing_baseline", "late", "duplicate", "conflict", "outcome_duplicate"):
+        assert total[name] == bins.get(name, 0), name
+    assert 2 * total["pairs"] == bins.get("paired", 0)
 
 
 steps = st.lists(st.tuples(st.sampled_from(TOPICS), st.integers(1, 25), st.booleans()), max_size=30)
@@ -252,12 +290,12 @@ def test_a_long_run_with_crashes_equals_the_batch(crash: bool) -> None:
                     made.logs[topic_of(event)].append(event)
     bench = JoinBench(JOIN)
     fill(bench, made)
-    snapshot, batch = bench.join.snapshot(), 0
+    snapshot, batch = bench.snapshot(), 0
     while bench.fetch(TOPICS[batch % 2], 61):
         bench.publish()
         batch += 1
         if batch % 5 == 0:
-            snapshot = bench.join.snapshot()
+            snapshot = bench.snapshot()
         if crash and batch in (8, 9, 23, 37, 50):
             bench.crash(snapshot)
     bench.finish(END_MS)

@@ -29,8 +29,8 @@ def verdict(found: Assessment, gate: str) -> Verdict:
 
 @pytest.mark.parametrize("faults", [{"same": True}, {"slower": 0.9}], ids=["A/A", "healthy"])
 def test_a_good_candidate_passes_every_gate(traffic: Build, assess: Assess, faults: dict[str, object]) -> None:
-    """4000 pairs of a good candidate, and of the baseline against itself: proven, nothing flagged."""
-    found = assess(SEED, traffic(21, 4000, **faults))
+    """5000 pairs of a good candidate, and of the baseline against itself: proven, nothing flagged."""
+    found = assess(SEED, traffic(21, 5000, **faults))
 
     assert found.overall is VerdictKind.PASS
     assert [v.gate for v in found.verdicts] == [
@@ -74,7 +74,7 @@ def test_the_same_content_gives_the_same_bytes(traffic: Build, assess: Assess) -
 def test_an_advisory_gate_never_decides(traffic: Build, assess: Assess) -> None:
     """It is judged and shown, and the overall verdict does not know it."""
     gates = "error_rate: {maximum: 0.01}\nlatency_p95_ms: {maximum_regression_percent: 10, advisory: true}"
-    found = assess(gates, traffic(22, 2500, slower=1.4))
+    found = assess(gates, traffic(22, 4500, slower=1.4))
 
     assert verdict(found, "latency_p95_ms").kind is VerdictKind.FAIL
     assert not verdict(found, "latency_p95_ms").required

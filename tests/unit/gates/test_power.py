@@ -295,3 +295,25 @@ def test_assumptions_that_make_no_sense_are_refused(name: str, text: str, says: 
     """The message names the assumption and what it may be."""
     with pytest.raises(ConfigError, match=says):
         parse_assumptions({name: text})
+
+
+def test_the_smallest_segment_decides_the_time() -> None:
+    """In a segment with 5 % of the requests the proof takes about 20 times the pairs; other gates do not ask."""
+    for spec, factor in ((ERRORS, 20.0), (SCHEMA, 20.0)):
+        alone, inside = both(needed(spec, TRUTH, 0.05)), both(needed(spec, TRUTH, 0.05, 0.05))
+        assert inside[0] == pytest.approx(factor * alone[0], rel=0.15)
+        assert inside[1] == pytest.approx(factor * alone[1], rel=0.15)
+    assert needed(ERRORS, TRUTH, 0.05, 1.0) == needed(ERRORS, TRUTH, 0.05)
+    assert needed(P95, TRUTH, 0.05, 0.05) == needed(P95, TRUTH, 0.05)
+    assert needed(gate("error_rate", maximum=0.002), TRUTH, 0.05, 0.2).p90 is None
+
+
+def test_a_change_rate_is_proven_against_its_segment_limit() -> None:
+    """It is three times as wide, so all requests together decide the time."""
+    spec = gate("label_change_rate", maximum=0.05)
+
+    assert needed(spec, TRUTH, 0.05, 0.2).p90 == needed(spec, TRUTH, 0.05).p90
+    narrow = gate("label_change_rate", maximum=0.05, segment_maximum=0.05)
+    assert both(needed(narrow, TRUTH, 0.05, 0.2))[1] == pytest.approx(
+        5 * both(needed(spec, TRUTH, 0.05))[1], rel=0.1
+    )

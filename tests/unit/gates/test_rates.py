@@ -254,7 +254,7 @@ def test_the_failing_output_rule_is_named(traffic: Build, first: Judge) -> None:
 
 def test_valid_outputs_pass(traffic: Build, first: Judge) -> None:
     """Clean outputs prove 99.5 %."""
-    assert first(SCHEMA, traffic(6, 2500)).kind is VerdictKind.PASS
+    assert first(SCHEMA, traffic(6, 5000)).kind is VerdictKind.PASS
 
 
 REGRESSION = "error_rate: {maximum_regression_percent: 50}"

@@ -19,12 +19,21 @@ def stages(maximum_seconds: int | None = 3600, minimum_pairs: int = 1000) -> lis
 
 
 def first(gate: dict[str, Any], rps: float = 200.0, truth: Truth | None = None, **of: Any) -> GateForecast:
-    made = plan(promotion_gates={**gate, "label_change_rate": {"maximum": 0.1}}, stages=stages(**of))
+    made = plan(
+        promotion_gates={**gate, "label_change_rate": {"maximum": 0.1}},
+        stages=stages(**of),
+        prove_segments_above_ratio=1.0,
+    )
     return forecast(made, rps, truth)[0].gates[0]
 
 
 def whole(rps: float, **of: Any) -> tuple[StageForecast, ...]:
-    return forecast(plan(promotion_gates={"error_rate": {"maximum": 0.01}}, stages=stages(**of)), rps)
+    return forecast(
+        plan(
+            promotion_gates={"error_rate": {"maximum": 0.01}}, stages=stages(**of), prove_segments_above_ratio=1.0
+        ),
+        rps,
+    )
 
 
 ERRORS = {"error_rate": {"maximum": 0.01}}
@@ -128,3 +137,24 @@ def test_floors_that_outlast_their_stage_are_seen() -> None:
     assert whole(1.0, minimum_pairs=10_000)[0].floor_too_late
     assert not whole(10.0, minimum_pairs=10_000)[0].floor_too_late
     assert shown(None) == "never"
+
+
+def test_segments_that_are_to_be_proven_take_longer() -> None:
+    """A gate on a rate needs its pairs in a segment with the declared share; latency asks all requests only."""
+
+    def gates(ratio: float, segments: tuple[str, ...] = ("origin",)) -> tuple[GateForecast, ...]:
+        made = plan(
+            promotion_gates={**ERRORS, "latency_p95_ms": {"maximum_regression_percent": 10}},
+            stages=stages(), prove_segments_above_ratio=ratio, segments=list(segments),
+        )  # fmt: skip
+        return forecast(made, 5.0)[1].gates
+
+    (alone, p95), (inside, p95_inside) = gates(1.0), gates(0.1)
+    assert p95 == p95_inside
+    assert None not in (alone.p90_ms, inside.p90_ms, alone.live_p90_ms, inside.live_p90_ms)
+    assert inside.need.p90 == pytest.approx(10 * (alone.need.p90 or 0.0), rel=0.1)
+    assert inside.live_p90_ms == pytest.approx(10 * (alone.live_p90_ms or 0), rel=0.1)
+    assert alone.decidable is Decidable.DECIDABLE
+    assert inside.decidable is Decidable.SEGMENTS_TOO_LATE
+    assert "a longer stage" in inside.advice
+    assert gates(0.1, ())[0] == alone

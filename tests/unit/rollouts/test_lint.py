@@ -89,6 +89,12 @@ def test_contradictions_and_the_undecidable_are_refused(text: str, rps: float | 
 #: A plan, its requests per second, the place and path of the warning, and how it goes on.
 UNWISE: list[tuple[str, float | None, str, str]] = [
     (
+        PLAN + TIMED + "prove_segments_above_ratio: 0.01\n",
+        20.0,
+        "15:29 prove_segments_above_ratio",
+        "error_rate is not decidable for a segment with 1 % of the requests within maximum_seconds of stage shadow",
+    ),
+    (
         gates("error_rate: {maximum: 0.01, minimum_samples: 50}"),
         None,
         "8:48 promotion_gates.error_rate.minimum_samples",

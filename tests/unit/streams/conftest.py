@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -11,9 +11,10 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from paritygate.comparators.settings import JoinSettings
 from paritygate.schemas.client import KafkaSettings
-from paritygate.schemas.codec import encode
+from paritygate.schemas.codec import decode_report, encode
 from paritygate.schemas.prediction import Arm, PredictionEvent, Role, Status
 from paritygate.schemas.standing import Standing
+from paritygate.schemas.topics import WINDOWS
 from paritygate.streams.fetch import Fetched, Lost
 from paritygate.streams.outbox import Outgoing
 from paritygate.streams.positions import Membership
@@ -78,6 +79,7 @@ class Memory:
         self.silent: set[str] = set()
         self.sent: list[Outgoing] = []
         self.snapshots: dict[int, tuple[int, bytes]] = {}
+        self.claims = 0
         self.group = Group(self)
 
     def append(self, topic: str, entries: Sequence[Entry], partition: int = 0) -> None:
@@ -111,10 +113,28 @@ class Memory:
     async def stop(self) -> None:
         """Nothing to close."""
 
-    async def send(self, records: Any) -> None:
-        """Keep what is written."""
+    async def send(self, records: Any) -> list[int]:
+        """Keep what is written; offsets are places in ``sent``."""
         await asyncio.sleep(0)
+        first = len(self.sent)
         self.sent += list(records)
+        return list(range(first, len(self.sent)))
+
+    async def since(
+        self, offset: int | None, partitions: Collection[int]
+    ) -> tuple[list[tuple[int, str, int]], int]:
+        """Windows among what was written from an offset on."""
+        await asyncio.sleep(0)
+        after = [] if offset is None else self.sent[offset:]
+        reports = [decode_report(o.value or b"") for o in after if o.topic == WINDOWS.name]
+        found = [(r.partition, r.rollout_id, r.window_start_ms) for r in reports if r.partition in partitions]
+        return found, len(self.sent)
+
+    async def claim(self, partition: int) -> int:
+        """One more at each claim."""
+        await asyncio.sleep(0)
+        self.claims += 1
+        return self.claims
 
     def newest(self, partition: int) -> tuple[int, bytes] | None:
         """The snapshot of a partition."""

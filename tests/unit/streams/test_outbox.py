@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,11 +20,13 @@ class Producer:
         self.sent: list[tuple[Any, ...]] = []
         self.acknowledge = asyncio.Event()
 
-    async def send_and_wait(self, *record: Any) -> None:
+    async def send_and_wait(self, *record: Any) -> SimpleNamespace:
         self.sent.append(record)
+        offset = len(self.sent) + 40
         await self.acknowledge.wait()
         if record[0] in self.failing:
             raise self.failing[record[0]]
+        return SimpleNamespace(offset=offset)
 
 
 class App:
@@ -39,14 +42,14 @@ def out(topic: str, value: bytes = b"v", headers: tuple[tuple[str, bytes | None]
 
 
 async def test_send_returns_when_all_are_acknowledged() -> None:
-    """All records go out at once; the call ends with the last acknowledgement, not before."""
+    """All records go out at once; the call ends with the last acknowledgement and tells the offsets."""
     producer = Producer({})
     sending = asyncio.create_task(Outbox(App(producer)).send([out("a"), out("b", headers=(("h", b"1"),))]))
     await asyncio.sleep(0.01)
     assert producer.sent == [("a", b"k", b"v", 0, None, None), ("b", b"k", b"v", 0, None, [("h", b"1")])]
     assert not sending.done()
     producer.acknowledge.set()
-    await sending
+    assert await sending == [41, 42]
 
 
 @pytest.mark.parametrize("error", [KafkaTimeoutError(), ProducerSendError("no metadata")])
@@ -60,4 +63,4 @@ async def test_failure_names_the_topic(error: Exception) -> None:
 
 async def test_nothing_to_send_is_nothing() -> None:
     """An empty list waits for nobody."""
-    await Outbox(App(Producer({}))).send([])
+    assert await Outbox(App(Producer({}))).send([]) == []
