@@ -26,6 +26,7 @@ from paritygate.gates.columns import COLUMNS, Columns
 from paritygate.gates.evidence import Alphas, Sums, floored, reached
 from paritygate.gates.findings import SegmentFinding, bad_limit, describe, gate_log_e, outstanding, worst
 from paritygate.gates.measures import Rule
+from paritygate.gates.onsets import Onset, late_onset
 from paritygate.gates.rate_reasons import RateReasons
 from paritygate.gates.reasons import about, number, percent, some
 from paritygate.gates.segment_proof import Unproven, own_limit, unproven
@@ -104,25 +105,25 @@ def assess_rate(
 
 def _tests(spec: GateSpec, sums: Sums, columns: Columns) -> dict[str, float]:
     """log E of each test of "all requests"; how many there are never depends on the data."""
-    least = spec.minimum_bad_events
-    if spec.rule is Rule.MAXIMUM_REGRESSION_PERCENT and columns.paired is not None:
-        bad, (worse, better) = sums.since(columns.bad), (sums.since(name) for name in columns.paired)
-        ratio = 1.0 + spec.limit / 100.0
-        if spec.tolerate_bursts:
-            overall = _by_minute(spec, sums, columns)
-        else:
-            log_e = paired_ratio(ratio, "above").log_e(worse, better, bad - worse)
-            overall = sums.over_starts(floored(log_e, bad, least))
-        # The batches of live requests hold errors of every kind, so their share tells nothing of timeouts.
-        return {"overall": overall} | ({"share": _share(spec, sums, ratio)} if columns.within is None else {})
-
     if spec.tolerate_bursts:
         tests = {"overall": _by_minute(spec, sums, columns)}
     else:
-        tests = {"overall": sums.over_starts(_absolute(spec, sums, columns.bad, columns.total))}
-    if columns.live is not None:
+        tests = {"overall": sums.over_starts(_log_e_since(spec, sums, columns))}
+    if spec.rule is Rule.MAXIMUM_REGRESSION_PERCENT:
+        if columns.within is None:  # live batches hold errors of every kind: their share tells nothing of timeouts
+            tests["share"] = _share(spec, sums, 1.0 + spec.limit / 100.0)
+    elif columns.live is not None:
         tests["live"] = sums.over_starts(_absolute(spec, sums, *columns.live))
     return tests
+
+
+def _log_e_since(spec: GateSpec, sums: Sums, columns: Columns) -> F64:
+    """log E of "all requests" since each possible onset."""
+    if spec.rule is not Rule.MAXIMUM_REGRESSION_PERCENT or columns.paired is None:
+        return _absolute(spec, sums, columns.bad, columns.total)
+    bad, (worse, better) = sums.since(columns.bad), (sums.since(name) for name in columns.paired)
+    log_e = paired_ratio(1.0 + spec.limit / 100.0, "above").log_e(worse, better, bad - worse)
+    return floored(log_e, bad, spec.minimum_bad_events)
 
 
 def _absolute(spec: GateSpec, sums: Sums, bad_name: str, total_name: str) -> F64:
@@ -170,11 +171,43 @@ def _failed(case: _Case, found: list[int]) -> RateJudgement:
     sick_since = _environment(case)
     if sick_since is not None:
         return RateJudgement(case.wait("environment", case.reasons.both_sick(sick_since)))
+    onset = _onset(case)
+    if onset is not None:
+        return _failed_since(case, onset)
     table = case.sums.segments
     named = worst(case.spec.measure, case.sums)
     place = "all" if named is None else table.name(named)
     findings = describe(case.spec.measure, case.sums, case.segments, found if named is None else [named, *found])
     return RateJudgement(case.say(VerdictKind.FAIL, "breached", _breach(case, named), place), findings)
+
+
+def _onset(case: _Case) -> Onset | None:
+    """Since when the test that says most speaks; None from the rollout's start on, and of tests without onsets."""
+    sums, strongest = case.sums, _strongest(case)
+    if strongest == "live" and case.columns.live is not None:
+        return late_onset(sums, _absolute(case.spec, sums, *case.columns.live))
+    if strongest == "overall" and not case.spec.tolerate_bursts:
+        return late_onset(sums, _log_e_since(case.spec, sums, case.columns))
+    return None
+
+
+def _failed_since(case: _Case, onset: Onset) -> RateJudgement:
+    """A fail that began late: the numbers, the segment and the findings are those since then."""
+    spec, live = case.spec, _strongest(case) == "live"
+    told = later = case.sums.from_start(onset.start)
+    segments, named = gate_log_e(spec, later), worst(spec.measure, later)
+    if named is None:  # Everything since then is alike; what is elsewhere in the whole may show where it is.
+        told, segments, named = case.sums, case.segments, worst(spec.measure, case.sums)
+    found = outstanding(told, segments, case.alphas.rollback, math.inf)
+    findings = describe(spec.measure, told, segments, found if named is None else [named, *found])
+    where = "" if named is None else f"; worst: {RateReasons(spec, told).segment(named)}"
+    in_all = f"; in all {case.reasons.whole()}"
+    words = f"{case.reasons.since(onset, live=live)}, {case.reasons.limit()} may{RateReasons(spec, later).rules()}"
+    reason = words + (where + in_all if told is later else in_all + where)
+    place = "all" if named is None else told.segments.name(named)
+    numbers = case.reasons.numbers_since(onset, live=live)
+    verdict = case.say(VerdictKind.FAIL, "breached", reason, place, **numbers)
+    return RateJudgement(verdict, findings)
 
 
 def _environment(case: _Case) -> int | None:
@@ -204,10 +237,8 @@ def _environment(case: _Case) -> int | None:
 
 def _breach(case: _Case, named: int | None) -> str:
     """Why it failed, in the words of the test that says most."""
-    tests, reasons = case.tests, case.reasons
-    strongest = max(tests, key=lambda name: tests[name])
-    weighed = tests[strongest] - math.log(2.0 * len(tests))
-    if case.sums.segments.alone(case.segments) > weighed:
+    reasons, strongest = case.reasons, _strongest(case)
+    if strongest == "segments":
         shown = int(np.argmax(case.segments)) if named is None else named
         return f"{reasons.segment(shown)}; in all {reasons.whole()}{reasons.rules()}"
     tail = f"{reasons.rules()}" + ("" if named is None else f"; worst: {reasons.segment(named)}")
@@ -216,6 +247,13 @@ def _breach(case: _Case, named: int | None) -> str:
     if strongest == "share":
         return f"{reasons.share()}; in all {reasons.whole()}{tail}"
     return f"{reasons.whole()}, {reasons.limit()} may{tail}"
+
+
+def _strongest(case: _Case) -> str:
+    """The test that says most; ``segments`` where they do together."""
+    strongest = max(case.tests, key=lambda name: case.tests[name])
+    weighed = case.tests[strongest] - math.log(2.0 * len(case.tests))
+    return "segments" if case.sums.segments.alone(case.segments) > weighed else strongest
 
 
 def _flagged(case: _Case, found: list[int]) -> RateJudgement:

@@ -185,6 +185,8 @@ class Ledger:
             whole=self.whole,
             stage=self.stage,
             panes=tuple(self._panes[p] for p in sorted(self._panes)),
+            pane_starts_ms=tuple(p * self._pane_ms for p in sorted(self._panes)),
+            stage_from_ms=self.stage_from_ms,
             live_batches=np.array(rows, np.int64).reshape(-1, 4),
             minutes=self._closed_minutes(),
             opening=np.sum(list(self._opening.values()), axis=0) if self._opening else zero_counts(),

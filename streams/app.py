@@ -19,9 +19,9 @@ from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.codec import ConfluentIds
 from paritygate.schemas.errors import BrokerUnavailableError
 from paritygate.schemas.topics import PLATFORM, ROLLOUTS
+from paritygate.streams.connect import ssl_context
 from paritygate.streams.control import RolloutRegistry
 from paritygate.streams.decide import Decider
-from paritygate.streams.fetch import ssl_context
 from paritygate.streams.join import JoinKeeper
 from paritygate.streams.metrics import WorkerMetrics
 from paritygate.streams.outbox import Outbox

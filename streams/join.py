@@ -240,7 +240,9 @@ class JoinKeeper:
             positions = self._positions()
             fetched, lost = await fetcher.fetch(positions)
             self._stages.lap("fetch")
-            answered = {(a.topic, a.partition) for a in fetched} | {(a.topic, a.partition) for a in lost}
+            answered = {(a.topic, a.partition) for a in fetched if a.is_new} | {
+                (a.topic, a.partition) for a in lost
+            }
             self._absence.note(self._clock_ms(), positions.keys(), answered)
             self._progress.forget(self._progress.known() - answered)
             for topic, partition in positions.keys() - answered:
@@ -318,7 +320,7 @@ class JoinKeeper:
             await self._graves.bury(name, answer.partition, poison, self._clock_ms())
             join.dead_letter(name, [p.offset for p in poison])
         position = join.position(name)
-        at_end = position >= answer.log_end
+        at_end = answer.is_new and position >= answer.log_end
         join.caught_up(name, at_end and self._absence.is_over(answer.partition, self._clock_ms()))
         (self._at_end.add if at_end else self._at_end.discard)((answer.partition, name))
         self._metrics.lag(name, answer.partition, answer.log_end - position)

@@ -23,7 +23,7 @@ from paritygate.schemas.codec import ConfluentIds
 from paritygate.schemas.errors import BrokerUnavailableError, ConfigError
 from paritygate.schemas.topics import BULK, TOPICS
 from paritygate.streams.app import Spine, state_topic
-from paritygate.streams.fetch import aiokafka_config
+from paritygate.streams.connect import aiokafka_config
 from paritygate.streams.log_lines import described, start_logging
 from paritygate.streams.metrics import WorkerMetrics
 from paritygate.streams.settings import WorkerSettings

@@ -97,6 +97,20 @@ def test_panes_are_few_and_lose_nothing() -> None:
     assert total == book.whole
 
 
+def test_panes_know_when_they_begin() -> None:
+    """Event time, one pane after the other, and the first no later than the rollout's first window."""
+    book = filled(windows(0, 200))
+    book.enter_stage(ORIGIN_MS + 60 * WINDOW_MS)
+    evidence = book.evidence(STAGE)
+    starts = evidence.pane_starts_ms
+    widths = set(np.diff(starts).tolist())
+
+    assert len(starts) == len(evidence.panes)
+    assert len(widths) == 1
+    assert starts[0] <= ORIGIN_MS < starts[0] + widths.pop()
+    assert evidence.stage_from_ms == ORIGIN_MS + 60 * WINDOW_MS
+
+
 def test_live_batches_are_few_and_lose_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows beyond the bound are merged with their neighbours; sums stay, also over partitions."""
     monkeypatch.setattr(room, "MAX_LIVE_BATCHES", 16)
