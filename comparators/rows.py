@@ -36,12 +36,14 @@ COLUMNS: Final[tuple[tuple[str, type], ...]] = (
     ("output", np.object_),
     ("numbers", np.object_),
     ("cell", np.int32),
+    ("instance", np.int8),
 )
 
 
 @dataclass(slots=True)
 class Rows:
-    """Columns of equal length. ``source`` numbers the topic, ``cell`` the combination of segment values.
+    """Columns of equal length. ``source`` numbers the topic, ``cell`` the combination of segment values,
+    ``instance`` the place of the instance (``comparators.instances``; 0 where nobody asks).
 
     ``label`` is None where the event has none, ``confidence`` is NaN there. ``event_at_ms`` is clamped.
     ``numbers``: a tuple of the numbers asked for, each None where the event has none; None if none was asked for.
@@ -59,6 +61,7 @@ class Rows:
     output: Objects
     numbers: Objects
     cell: I32
+    instance: I8
 
     def __len__(self) -> int:
         return len(self.request_id)
@@ -78,10 +81,11 @@ class Rows:
         return cls(*(np.zeros(count, dtype) for _, dtype in COLUMNS))
 
     @classmethod
-    def of(  # noqa: PLR0917
-        cls, batch: EventBatch, rows: I64, source: int, event_at_ms: I64, cell: I32, names: Sequence[str] = ()
-    ) -> Self:
-        """Some rows of a batch, with the (clamped) times and cells worked out for exactly these rows.
+    def of(
+        cls, batch: EventBatch, rows: I64, source: int, *, event_at_ms: I64, cell: I32, instance: I8,
+        names: Sequence[str] = (),
+    ) -> Self:  # fmt: skip
+        """Some rows of a batch; times (clamped), cells and instances are worked out for exactly these rows.
 
         ``names``: which numbers to keep.
         """
@@ -98,6 +102,7 @@ class Rows:
             output=_objects(batch.output)[rows],
             numbers=_numbers(batch, rows, names),
             cell=cell,
+            instance=instance,
         )
 
 

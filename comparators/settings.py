@@ -36,7 +36,9 @@ class JoinSettings:
     ``max_values_per_dimension`` and ``max_cells`` bound the segments; what is beyond counts as ``__other__``.
     ``latency_shifts``: bucket shifts of the latency gates (``comparators.latency.shifts``).
     ``numbers``: differences of numbers that events carry, one for each gate on such. ``label_shares``: whether
-    labels are counted by what they are. ``max_examples``: request ids kept per window.
+    labels are counted by what they are.
+    ``max_examples``: request ids kept per window. ``instances``: whether counts per instance are kept
+    (``comparators.instances``), which gates that tolerate bursts ask for.
 
     :raises ConfigError: a duration or bound is out of range, or a dimension is declared twice.
     """
@@ -58,6 +60,7 @@ class JoinSettings:
     output_rules: OutputRules = field(default_factory=OutputRules)
     diff_rules: DiffRules = field(default_factory=DiffRules.default)
     max_examples: int = 8
+    instances: bool = False
 
     def __post_init__(self) -> None:
         if not self.rollout_id:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paritygate.comparators.evidence.mixture import log_mixture, start_log_weights
+from paritygate.comparators.instances import InstanceMinutes
 from paritygate.comparators.tally import INDEX, Counts, Tally
 from paritygate.gates.segments import SegmentTable
 
@@ -37,9 +38,10 @@ class Evidence:
     ``stage_from_ms``: event time at which they begin, where known. ``live_batches``: rows
     (live_candidate, live_baseline, bad_candidate, bad_baseline) of the windows with a live error, in window
     order. ``minutes``: counts of each minute that has closed in event time, ``[minutes, COUNT_NAMES]``, oldest
-    first. ``opening``: counts of the first minute of the rollout. ``weight``: whole percent of live traffic to
-    the candidate. ``obeyed``: live answers (candidate, baseline) of the stage's windows that begin when routers
-    have had time to obey it.
+    first. ``opening``: counts of the first minute of the rollout. ``instances``: the closed minutes by instance;
+    None where the join does not count them. ``weight``: whole percent of live traffic to the candidate.
+    ``obeyed``: live answers (candidate, baseline) of the stage's windows that begin when routers have had time to
+    obey it.
     """
 
     whole: Tally
@@ -50,6 +52,7 @@ class Evidence:
     live_batches: npt.NDArray[np.int64] | None = None
     minutes: Counts | None = None
     opening: Counts | None = None
+    instances: InstanceMinutes | None = None
     stage_name: str
     weight: int
     obeyed: tuple[int, int] = (0, 0)

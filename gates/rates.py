@@ -11,17 +11,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from paritygate.comparators.evidence import interval
 from paritygate.comparators.evidence.bernoulli import bernoulli
-from paritygate.comparators.evidence.minutes import log_e_absolute, log_e_ratio
 from paritygate.comparators.evidence.mixture import log_mixture, more_needed, uniform
 from paritygate.comparators.evidence.paired import paired, paired_ratio
 from paritygate.comparators.evidence.share import share
+from paritygate.gates.bursts import (
+    burst_parts,
+    exclusion,
+    log_e_all,
+    rate_bursts,
+    struck_numbers,
+    worse_than_baseline,
+)
 from paritygate.gates.columns import COLUMNS, Columns
 from paritygate.gates.evidence import Alphas, Sums, floored, reached
 from paritygate.gates.findings import SegmentFinding, bad_limit, describe, gate_log_e, outstanding, worst
@@ -34,8 +40,6 @@ from paritygate.gates.spec import GateSpec
 from paritygate.gates.verdict import Verdict, VerdictKind
 
 F64 = npt.NDArray[np.float64]
-#: Under ``tolerate_bursts``: log weights of the rollout's first minute by requests, and of all closed minutes.
-BURST_LOG_WEIGHTS: Final = np.log([1 / 4, 3 / 4])
 Numbers = dict[str, float | int | None]
 
 
@@ -84,7 +88,9 @@ def assess_rate(
 ) -> RateJudgement:
     """Judge a gate on a rate."""
     columns = COLUMNS[spec.measure]
-    tests, segments = _tests(spec, sums, columns), gate_log_e(spec, sums)
+    parts = burst_parts(spec, sums) if spec.tolerate_bursts else {}
+    tests = _tests(spec, sums, columns, log_e_all(spec, sums, parts) if parts else None)
+    segments = gate_log_e(spec, sums)
     overall = float(log_mixture(uniform(len(tests)), np.array(list(tests.values()))))
     # A burst strikes segments like everything else: under tolerate_bursts they only hold, and keep E = 1 here.
     told = np.zeros(len(segments)) if spec.tolerate_bursts else segments
@@ -92,7 +98,8 @@ def assess_rate(
     numbers = _numbers(spec, sums, columns) | {
         "log_e_bad": number(log_e_bad),
         "log_e_segments": number(sums.segments.alone(told)),
-        **{f"log_e_{name}": number(value) for name, value in tests.items()},
+        **{f"log_e_{name}": number(value) for name, value in (tests | parts).items()},
+        **(struck_numbers(spec, sums) if parts else {}),
     }
     case = _Case(spec, sums, alphas, columns, RateReasons(spec, sums), numbers, tests, told)
     if not sums.in_whole(columns.total):
@@ -103,12 +110,12 @@ def assess_rate(
     return _flagged(case, found) if found else RateJudgement(_stage_verdict(case, prove_segments_above_ratio))
 
 
-def _tests(spec: GateSpec, sums: Sums, columns: Columns) -> dict[str, float]:
-    """log E of each test of "all requests"; how many there are never depends on the data."""
-    if spec.tolerate_bursts:
-        tests = {"overall": _by_minute(spec, sums, columns)}
-    else:
-        tests = {"overall": sums.over_starts(_log_e_since(spec, sums, columns))}
+def _tests(spec: GateSpec, sums: Sums, columns: Columns, overall: float | None) -> dict[str, float]:
+    """log E of each test of "all requests"; how many there are never depends on the data.
+
+    ``overall``: log E where minutes are judged and not requests; None where the gate tolerates no bursts.
+    """
+    tests = {"overall": sums.over_starts(_log_e_since(spec, sums, columns)) if overall is None else overall}
     if spec.rule is Rule.MAXIMUM_REGRESSION_PERCENT:
         if columns.within is None:  # live batches hold errors of every kind: their share tells nothing of timeouts
             tests["share"] = _share(spec, sums, 1.0 + spec.limit / 100.0)
@@ -130,31 +137,6 @@ def _absolute(spec: GateSpec, sums: Sums, bad_name: str, total_name: str) -> F64
     """log E of an absolute rule since each possible onset."""
     bad, total = sums.since(bad_name), sums.since(total_name)
     return floored(bernoulli(bad_limit(spec), "above").log_e(bad, total), bad, spec.minimum_bad_events)
-
-
-def _by_minute(spec: GateSpec, sums: Sums, columns: Columns) -> float:
-    """log E of "all requests" where the requests of a minute may fail together.
-
-    A candidate that fails from its first request on need not wait for minutes: the first one of the rollout is
-    also judged by its requests, at the price of a burst in just that minute. There it must be worse than the
-    baseline too: that minute is never outweighed by later ones, so an incident of both arms must not enter it.
-    """
-    bad, total = sums.by_minute(columns.bad), sums.by_minute(columns.total)
-    first_bad, first = sums.in_opening(columns.bad), sums.in_opening(columns.total)
-    if spec.rule is Rule.MAXIMUM_REGRESSION_PERCENT and columns.paired is not None:
-        ratio = 1.0 + spec.limit / 100.0
-        worse, better = (sums.by_minute(name) for name in columns.paired)
-        first_worse, first_better = (sums.in_opening(name) for name in columns.paired)
-        opening = paired_ratio(ratio, "above").log_e(first_worse, first_better, first_bad - first_worse)
-        minutes = log_e_ratio(worse, better, bad - worse, total, ratio)
-    else:
-        opening = bernoulli(bad_limit(spec), "above").log_e(first_bad, first)
-        if columns.paired is not None:
-            first_worse, first_better = (sums.in_opening(name) for name in columns.paired)
-            opening = np.minimum(opening, paired(0.0, "above").log_e(first_worse, first_better, 0))
-        minutes = log_e_absolute(bad, total, bad_limit(spec))
-    log_e = log_mixture(BURST_LOG_WEIGHTS, np.array([opening, minutes]))
-    return float(floored(log_e, np.asarray(bad.sum() + first_bad), spec.minimum_bad_events))
 
 
 def _share(spec: GateSpec, sums: Sums, ratio: float) -> float:
@@ -224,8 +206,12 @@ def _environment(case: _Case) -> int | None:
     live = _share(spec, sums, 1.0) if spec.measure == "error_rate" else 0.0
     if reached(sums.segments.with_all(live, case.segments), case.alphas.rollback):
         return None
-    worse, better = (sums.since(name) for name in columns.paired)
-    if reached(sums.over_starts(paired(0.0, "above").log_e(worse, better, 0)), case.alphas.rollback):
+    unlike = worse_than_baseline(spec, sums, case.alphas) if spec.tolerate_bursts else None
+    if unlike is None:
+        worse, better = (sums.since(name) for name in columns.paired)
+        log_e = sums.over_starts(paired(0.0, "above").log_e(worse, better, 0))
+        unlike = reached(log_e, case.alphas.rollback)
+    if unlike:
         return None
     counted = (columns.bad, columns.total)
     if columns.live is not None and case.tests["live"] > case.tests["overall"]:
@@ -281,8 +267,7 @@ def _stage_verdict(case: _Case, prove_segments_above_ratio: float) -> Verdict:
         if slow is not None:
             return _segment_unproven(case, slow, shown)
         if case.tests.get("live", 0.0) < math.log(1.0 / case.alphas.rollback) / 2.0:
-            reason = f"{reasons.stage()}: proven {reasons.limit()}"
-            return case.say(VerdictKind.PASS, "proven", reason, log_e_ok=shown)
+            return _pass(case, f"{reasons.stage()}: proven {reasons.limit()}", shown)
         reason = f"{reasons.stage()}, but {reasons.live()}: waits for more of them"
         return case.wait("more_data", reason, log_e_ok=shown)
     if needed is None:
@@ -292,6 +277,18 @@ def _stage_verdict(case: _Case, prove_segments_above_ratio: float) -> Verdict:
     amount = max(needed, short, (slow.more or 0) if slow is not None else 0)
     reason = f"{reasons.stage()}; {about(amount)} are needed to prove {reasons.limit()}"
     return case.wait("more_data", reason, log_e_ok=shown, more_needed=amount)
+
+
+def _pass(case: _Case, reason: str, log_e_ok: float | None) -> Verdict:
+    """A pass; of a gate that tolerates bursts it says what it excludes of them, and may have to wait for that."""
+    if not case.spec.tolerate_bursts:
+        return case.say(VerdictKind.PASS, "proven", reason, log_e_ok=log_e_ok)
+    seen = rate_bursts(case.spec, case.sums)
+    excluded, words, more = exclusion(case.spec, seen, case.alphas.promote)
+    reason = f"{reason} outside of bursts; {words}"
+    if excluded:
+        return case.say(VerdictKind.PASS, "proven", reason, log_e_ok=log_e_ok)
+    return case.wait("more_data", reason, log_e_ok=log_e_ok, more_hours_needed=more)
 
 
 def _segment_unproven(case: _Case, slow: Unproven, log_e_ok: float | None) -> Verdict:

@@ -201,6 +201,7 @@ class RolloutPlan(Section):
             rollout_id=self.rollout,
             dimensions=self.segments,
             latency_shifts=tuple(shifts),
+            instances=any(gate.tolerate_bursts for gate in self.gates),
             numbers=tuple(dict.fromkeys(rule for gate in self.gates if (rule := gate.number_rule()) is not None)),
             label_shares=any(gate.measure == LABEL_SHIFT for gate in self.gates),
             output_rules=self.output.rules(),
@@ -240,6 +241,7 @@ def _plain_gate(gate: GateSpec) -> dict[str, Any]:
         "source": gate.source,
         "cap": gate.cap,
         "tolerate_bursts": gate.tolerate_bursts or None,  # left out as it was before there was such an option
+        "max_bursts_to_exclude_per_hour": gate.max_bursts_to_exclude_per_hour,
         "alpha_rollback": gate.alpha_rollback,
         "alpha_promote": gate.alpha_promote,
     }

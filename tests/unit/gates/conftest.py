@@ -144,6 +144,7 @@ def assess(gates_of: Callable[[str], tuple[GateSpec, ...]]) -> Callable[..., Ass
             live_batches=None if live is None else np.array(live, np.int64).reshape(-1, 4),
             minutes=more.get("minutes"),
             opening=more.get("opening"),
+            instances=more.get("instances"),
             stage_name="shadow" if not more.get("weight") else str(more["weight"]),
             weight=more.get("weight", 0),
         )
