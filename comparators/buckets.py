@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from paritygate.comparators import confidence, latency, scores
+from paritygate.comparators import confidence, instances, latency, scores
 
 BUCKET_COUNTS: Final[dict[str, int]] = {
     "latency": latency.BUCKETS,
     "exceed": latency.BUCKETS,
     "scores": scores.BUCKETS,
     "confidence": confidence.BUCKETS,
+    instances.FAMILY: instances.BUCKETS,
 }

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
-from paritygate.comparators import confidence, latency
+from paritygate.comparators import confidence, instances, latency
 from paritygate.comparators.answers import OutputChecks
 from paritygate.comparators.measuring import Measured, examples_of, measure_alone, measure_pairs
 from paritygate.comparators.pairing import BASELINE, CANDIDATE, Pairing
@@ -148,7 +149,8 @@ class RolloutJoin:
             cells = self._vocabulary.cells(batch, rows)
         else:
             cells[admit] = self._vocabulary.cells(batch, rows[admit])
-        return Rows.of(batch, rows, source, times, cells)
+        at = instances.places(batch.instance_id.take(rows)) if self.settings.instances else _nowhere(len(rows))
+        return Rows.of(batch, rows, source, event_at_ms=times, cell=cells, instance=at)
 
     def _arrive(self, arm: int, rows: Rows) -> None:
         got = self.pairing.arrive(arm, rows, self.horizon_ms)
@@ -202,6 +204,9 @@ class RolloutJoin:
                 measured.baseline_ms[timed], measured.candidate_ms[timed], self.settings.latency_shifts
             )
             for family, buckets in found.items():
+                window.add_histogram(family, buckets)
+        if self.settings.instances:
+            for family, buckets in instances.count(measured, rows).items():
                 window.add_histogram(family, buckets)
         sure = confidence.pair_histograms(measured.baseline_confidence[rows], measured.candidate_confidence[rows])
         for family, buckets in sure.items():
@@ -328,3 +333,7 @@ class RolloutJoin:
             # Not advance(): what waits is read again only later, and its windows must not close before.
             join.pairing.seen.move(join.horizon_ms)
         return join
+
+
+def _nowhere(count: int) -> npt.NDArray[np.int8]:
+    return np.zeros(count, np.int8)

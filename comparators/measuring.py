@@ -16,7 +16,7 @@ import numpy as np
 
 from paritygate.comparators.answers import Answers, OutputChecks
 from paritygate.comparators.pairing import BASELINE, CANDIDATE
-from paritygate.comparators.rows import B1, F64, I32, I64, Objects, Rows
+from paritygate.comparators.rows import B1, F64, I8, I32, I64, Objects, Rows
 from paritygate.comparators.tally import COUNT_NAMES, INDEX
 from paritygate.schemas.prediction import ARMS, ROLES, STATUSES, Role, Status
 
@@ -38,6 +38,7 @@ class Measured:
 
     ``flags[k, i]``: request i counts under ``COUNT_NAMES[k]``. ``baseline_ms`` / ``candidate_ms``: latencies
     of the requests in ``timed`` (baseline answered); the candidate's is ``+inf`` where it failed.
+    ``baseline_instance`` / ``candidate_instance``: places of the instances, 0 where unknown.
     ``baseline_confidence`` / ``candidate_confidence``: of the requests that both answered, NaN elsewhere.
     ``remarks``: by total to bump, the requests that bump it, each once. ``examples``: by kind, the detail of
     each request that is one.
@@ -50,6 +51,8 @@ class Measured:
     timed: B1
     baseline_ms: F64
     candidate_ms: F64
+    baseline_instance: I8
+    candidate_instance: I8
     baseline_confidence: F64
     candidate_confidence: F64
     remarks: dict[str, I64] = field(default_factory=dict)
@@ -63,6 +66,7 @@ def measure_pairs(baseline: Rows, candidate: Rows, checks: OutputChecks) -> Meas
     user must be seen whatever became of the mirror.
     """
     measured = _blank(baseline)
+    measured.candidate_instance = candidate.instance
     shed = (baseline.status == _SHED) | (candidate.status == _SHED)
     asked = ~shed
     good, bad = (asked & (baseline.status == _OK)), (asked & (baseline.status != _OK))
@@ -125,6 +129,7 @@ def measure_alone(arm: int, rows: Rows, checks: OutputChecks) -> Measured:
     flag["live_baseline_errors"] = bad & (rows.role == _PRIMARY)
     measured.timed = good
     measured.candidate_ms = np.full(len(rows), np.inf)
+    measured.candidate_instance = np.zeros(len(rows), np.int8)
     measured.examples[EXAMPLE_MISSING] = dict.fromkeys(np.flatnonzero(good).tolist(), "no answer came")
     return measured
 
@@ -145,6 +150,7 @@ def _blank(rows: Rows) -> Measured:
         request_id=rows.request_id, event_at_ms=rows.event_at_ms, cell=rows.cell,
         flags=np.zeros((len(COUNT_NAMES), count), np.bool_), timed=np.zeros(count, np.bool_),
         baseline_ms=rows.latency_ms, candidate_ms=rows.latency_ms,
+        baseline_instance=rows.instance, candidate_instance=rows.instance,
         baseline_confidence=np.full(count, np.nan), candidate_confidence=np.full(count, np.nan),
     )  # fmt: skip
 

@@ -35,12 +35,14 @@ COLUMNS: Final[tuple[tuple[str, type], ...]] = (
     ("label", np.object_),
     ("output", np.object_),
     ("cell", np.int32),
+    ("instance", np.int8),
 )
 
 
 @dataclass(slots=True)
 class Rows:
-    """Columns of equal length. ``source`` numbers the topic, ``cell`` the combination of segment values.
+    """Columns of equal length. ``source`` numbers the topic, ``cell`` the combination of segment values,
+    ``instance`` the place of the instance (``comparators.instances``; 0 where nobody asks).
 
     ``label`` is None where the event has none, ``confidence`` is NaN there. ``event_at_ms`` is clamped.
     """
@@ -56,6 +58,7 @@ class Rows:
     label: Objects
     output: Objects
     cell: I32
+    instance: I8
 
     def __len__(self) -> int:
         return len(self.request_id)
@@ -75,8 +78,8 @@ class Rows:
         return cls(*(np.zeros(count, dtype) for _, dtype in COLUMNS))
 
     @classmethod
-    def of(cls, batch: EventBatch, rows: I64, source: int, event_at_ms: I64, cell: I32) -> Self:
-        """Some rows of a batch, with the (clamped) times and cells worked out for exactly these rows."""
+    def of(cls, batch: EventBatch, rows: I64, source: int, *, event_at_ms: I64, cell: I32, instance: I8) -> Self:
+        """Some rows of a batch; times (clamped), cells and instances are worked out for exactly these rows."""
         return cls(
             request_id=_objects(batch.request_id)[rows],
             source=np.full(len(rows), source, np.int8),
@@ -89,6 +92,7 @@ class Rows:
             label=_decode(batch.label, rows),
             output=_objects(batch.output)[rows],
             cell=cell,
+            instance=instance,
         )
 
 

@@ -34,7 +34,8 @@ class JoinSettings:
     lie after its record's. ``max_pending``: unpaired events kept per arm and partition.
     ``max_values_per_dimension`` and ``max_cells`` bound the segments; what is beyond counts as ``__other__``.
     ``latency_shifts``: bucket shifts of the latency gates (``comparators.latency.shifts``).
-    ``max_examples``: request ids kept per window.
+    ``max_examples``: request ids kept per window. ``instances``: whether counts per instance are kept
+    (``comparators.instances``), which gates that tolerate bursts ask for.
 
     :raises ConfigError: a duration or bound is out of range, or a dimension is declared twice.
     """
@@ -54,6 +55,7 @@ class JoinSettings:
     output_rules: OutputRules = field(default_factory=OutputRules)
     diff_rules: DiffRules = field(default_factory=DiffRules.default)
     max_examples: int = 8
+    instances: bool = False
 
     def __post_init__(self) -> None:
         if not self.rollout_id:

@@ -89,7 +89,7 @@ def assess_gates(
             case Kind.LATENCY:
                 verdicts.append(assess_latency(spec, sums, alphas))
             case Kind.OUTCOME:
-                verdicts.append(assess_outcome(spec, evidence, alphas))
+                verdicts.append(assess_outcome(spec, sums, alphas))
             case Kind.EVENTS:
                 verdicts.append(assess_events(spec, evidence, alphas))
             case Kind.DRIFT:

@@ -41,9 +41,10 @@ class GateSpec:
     ``required``: false for an advisory gate, judged and shown, never decisive. ``minimum_bad_events``: bad
     events before a rollback may rest on them. ``minimum_samples``: observations in the stage before a pass.
     ``max_rate_to_exclude_per_hour``: for event gates, the rate that a pass must have excluded.
-    ``segment_maximum``: for change rates, the limit inside any one segment. ``tolerate_bursts``: for rates,
-    that what goes wrong within one minute is one event. ``alpha_…``: this gate's own error rate in place of
-    the rollout's.
+    ``segment_maximum``: for change rates, the limit inside any one segment. ``tolerate_bursts``: for rates and
+    latencies, that one instance may fail or be slow for a minute. ``max_bursts_to_exclude_per_hour``: then, how
+    often that may begin in an instance; a pass must have excluded more. ``alpha_…``: this gate's own error rate
+    in place of the rollout's.
     """
 
     name: str
@@ -56,6 +57,7 @@ class GateSpec:
     max_rate_to_exclude_per_hour: float | None = None
     segment_maximum: float | None = None
     tolerate_bursts: bool = False
+    max_bursts_to_exclude_per_hour: float | None = None
     alpha_rollback: float | None = None
     alpha_promote: float | None = None
 
@@ -220,6 +222,12 @@ def _refuse_misplaced(name: str, options: Mapping[str, Any], measure: Measure) -
         raise GateError((name, "segment_maximum"), f"belongs to {' and '.join(CHANGE_RATES)} only")
     if "tolerate_bursts" in options and measure.kind is not Kind.RATE:
         raise GateError((name, "tolerate_bursts"), "belongs to gates on rates only, such as error_rate")
+    if "max_bursts_to_exclude_per_hour" in options:
+        path = (name, "max_bursts_to_exclude_per_hour")
+        if not options.get("tolerate_bursts"):
+            raise GateError(path, "belongs to gates with tolerate_bursts: true; others take bursts for failures")
+        if measure.name in CHANGE_RATES:
+            raise GateError(path, "cannot be counted: a change belongs to a pair, not to an instance")
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
@@ -237,6 +245,7 @@ _OPTIONS: Final[dict[str, Callable[[tuple[str, ...], Any], Any]]] = {
     "max_rate_to_exclude_per_hour": _rate_per_hour,
     "segment_maximum": lambda path, value: _ratio(path, _number(path, value)),
     "tolerate_bursts": _flag,
+    "max_bursts_to_exclude_per_hour": _rate_per_hour,
     "alpha_rollback": _alpha,
     "alpha_promote": _alpha,
 }

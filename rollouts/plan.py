@@ -200,6 +200,7 @@ class RolloutPlan(Section):
             rollout_id=self.rollout,
             dimensions=self.segments,
             latency_shifts=tuple(shifts),
+            instances=any(gate.tolerate_bursts for gate in self.gates),
             output_rules=self.output.rules(),
             diff_rules=self.diff.rules(),
             **self.join.model_dump(),
@@ -235,6 +236,7 @@ def _plain_gate(gate: GateSpec) -> dict[str, Any]:
         "max_rate_to_exclude_per_hour": gate.max_rate_to_exclude_per_hour,
         "segment_maximum": gate.segment_maximum,
         "tolerate_bursts": gate.tolerate_bursts or None,  # left out as it was before there was such an option
+        "max_bursts_to_exclude_per_hour": gate.max_bursts_to_exclude_per_hour,
         "alpha_rollback": gate.alpha_rollback,
         "alpha_promote": gate.alpha_promote,
     }
