@@ -45,6 +45,12 @@ COUNT_NAMES: Final[tuple[str, ...]] = (
     "live_candidate_invalid",
     "live_baseline",  # requests whose user got the baseline's answer
     "live_baseline_errors",
+    "timeouts_counted",  # requests whose timeouts were counted: all of them, but none of an older version's report
+    "baseline_timeouts",  # status timeout
+    "candidate_timeouts",  # status timeout, or missing; each is one of the errors too
+    "candidate_only_timeouts",  # candidate timed out, baseline did not
+    "baseline_only_timeouts",
+    "live_candidate_timeouts",
 )
 INDEX: Final[dict[str, int]] = {name: i for i, name in enumerate(COUNT_NAMES)}
 
