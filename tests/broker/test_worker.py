@@ -407,6 +407,29 @@ def test_two_workers_share_and_inherit(kafka: KafkaBench, tmp_path: Path) -> Non
     assert_exact(found, traffic, plan)
 
 
+def test_twin_with_the_same_instance_id_ends(kafka: KafkaBench, tmp_path: Path) -> None:
+    """Two workers with one instance id throw each other out; one ends with 1 and the reason, the other stays."""
+    settings = kafka.settings()
+    kafka.create_topics(settings)
+    twins = [WorkerProcess(settings, tmp_path, name, instance_id="same", session_timeout_s="6") for name in "ab"]
+    try:
+        twins[0].start().wait_owning()
+        twins[1].start()
+        codes: list[int | None] = []
+
+        def ended() -> bool:
+            codes[:] = [w.process.poll() for w in twins if w.process is not None]
+            return any(code is not None for code in codes)
+
+        until(ended, "the end of one", 60)
+        assert 1 in codes
+        last = twins[codes.index(1)].log().splitlines()[-1]
+    finally:
+        for twin in twins:
+            twin.kill()
+    assert "another worker has PARITYGATE_WORKER_INSTANCE_ID same too" in last
+
+
 def send(settings: KafkaSettings, records: list[tuple[str, str, bytes]], *, per_s: int = 4_000) -> None:
     """Write records at a steady pace and wait until the broker has them."""
     producer = Producer(settings.confluent_producer(**{"linger.ms": 5}))
