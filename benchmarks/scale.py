@@ -1,4 +1,4 @@
-"""Scale: what one pair, one event, one waiting request and one window report cost, for the arithmetic of docs/scale.md.
+"""Scale: what one pair, event, waiting request and window report cost, for the arithmetic of docs/scale.md.
 
     python benchmarks/scale.py [--pairs N] [--runs N] [--json FILE]
 
@@ -41,7 +41,8 @@ PLAN: Final = RolloutPlan.from_plain(
         "rollout": "bench", "service": "bench", "owner": "bench", "rollback_condition": "any gate fails",
         "baseline": {"version": "1"}, "candidate": {"version": "2"}, "segments": list(DIMENSIONS),
         "stages": [
-            {"name": "shadow", "weight": 0, "minimum_seconds": 86_400, "minimum_pairs": 10**12},
+            {"name": "shadow", "weight": 0, "minimum_seconds": 86_400, "minimum_pairs": 10**9},
+            {"name": "50", "weight": 50},
             {"name": "100", "weight": 100},
         ],
         "join": {"window_ms": 1000, "grace_ms": 2000, "lateness_ms": 500},

@@ -379,8 +379,9 @@ def test_two_workers_share_and_inherit(kafka: KafkaBench, tmp_path: Path) -> Non
     settings, plan = kafka.settings(), plan_for("shared")
     kafka.create_topics(settings)
     kafka.produce(settings.topic(ROLLOUTS.name), [start_command(plan)])
-    first = WorkerProcess(settings, tmp_path, "w1", session_timeout_s="6").start()
-    second = WorkerProcess(settings, tmp_path, "w2", session_timeout_s="6")
+    # While the feeder waits for a rebalance, the clock must not drive time past what it will send.
+    first = WorkerProcess(settings, tmp_path, "w1", session_timeout_s="6", idle_after_ms="15000").start()
+    second = WorkerProcess(settings, tmp_path, "w2", session_timeout_s="6", idle_after_ms="15000")
     try:
         first.wait_owning()
         traffic = make_traffic("shared", requests=6_000, start_ms=now_ms() + LEAD_MS, span_ms=6_000, seed=4)
