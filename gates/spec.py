@@ -220,8 +220,8 @@ def _refuse_misplaced(name: str, options: Mapping[str, Any], measure: Measure) -
         raise GateError((name, "max_rate_to_exclude_per_hour"), "belongs to gpu_oom_events and pod_restarts only")
     if "segment_maximum" in options and measure.name not in CHANGE_RATES:
         raise GateError((name, "segment_maximum"), f"belongs to {' and '.join(CHANGE_RATES)} only")
-    if "tolerate_bursts" in options and measure.kind is not Kind.RATE:
-        raise GateError((name, "tolerate_bursts"), "belongs to gates on rates only, such as error_rate")
+    if "tolerate_bursts" in options and measure.kind not in {Kind.RATE, Kind.LATENCY}:
+        raise GateError((name, "tolerate_bursts"), "belongs to gates on rates and latencies, such as error_rate")
     if "max_bursts_to_exclude_per_hour" in options:
         path = (name, "max_bursts_to_exclude_per_hour")
         if not options.get("tolerate_bursts"):
