@@ -43,8 +43,8 @@ $(STAMP):
 demo: setup ## run the demo on a real Kafka; ARGS="--scenario NAME --json FILE" for one scenario
 	@"$(BIN)/paritygate" demo $(ARGS)
 
-test: setup lint ## check, then every test, those on the real broker included; ARGS go to pytest
-	@"$(BIN)/pytest" $(ARGS)
+test: setup lint ## check, then every test, also on the real broker and 60 s of fuzzing; ARGS go to pytest
+	@PARITYGATE_FUZZ_S=$${PARITYGATE_FUZZ_S-60} "$(BIN)/pytest" $(ARGS)
 
 check: setup lint ## style, types, floors, and what is in the wheel
 	@"$(BIN)/pytest" -q tests/test_packaging.py tests/test_floors.py tests/test_compose.py

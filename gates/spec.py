@@ -19,7 +19,7 @@ from paritygate.gates.measures import EVENTS_SOURCE, MEASURES, Kind, Measure, Ru
 from paritygate.schemas.errors import ConfigError
 
 #: Names of checks that always run; no gate may take them.
-RESERVED: Final = ("join_completeness", "informative_dropout", "sample_ratio", "segment_parity")
+RESERVED: Final = ("join_completeness", "informative_dropout", "sample_ratio", "segment_parity", "latency_parity")
 #: Measures whose segments have an absolute limit of their own.
 CHANGE_RATES: Final = ("label_change_rate", "output_change_rate")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
