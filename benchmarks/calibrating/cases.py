@@ -237,7 +237,8 @@ def _tolerant() -> Iterator[Case]:
 
 def _latency() -> Iterator[Case]:
     def row(case: str, stream: Pairs, truth: str, **more: Any) -> Case:
-        simulate = partial(latencies.simulate, stream)
+        least = NEVER_PROVEN if stream.onset else latencies.LEAST_PAIRS
+        simulate = partial(latencies.simulate, stream, least)
         return _case("latency_p95_ms regression +10 %", case, simulate, truth, **{"chunk": 50, **more})
 
     yield row("equal", Pairs(), "within")
@@ -256,17 +257,22 @@ def _latency() -> Iterator[Case]:
     yield row("latency +20 %", Pairs(factor=1.2), "beyond")
     yield row("latency +30 %", Pairs(factor=1.3), "beyond")
     yield row("latency +60 %", Pairs(factor=1.6, looks=200), "beyond")
+    yield row("latency +30 % later", Pairs(factor=1.3, looks=600, onset=400), "beyond", note=LATE, chunk=25)
 
 
 def _reviews() -> Iterator[Case]:
-    def row(case: str, stream: Reviews, truth: str) -> Case:
-        return _case("human_review_score delta -0.02", case, partial(reviews.simulate, stream), truth, chunk=100)
+    def row(case: str, stream: Reviews, truth: str, note: str | None = None) -> Case:
+        least = NEVER_PROVEN if stream.onset else reviews.LEAST_PAIRS
+        simulate = partial(reviews.simulate, stream, least)
+        return _case("human_review_score delta -0.02", case, simulate, truth, chunk=100, note=note)
 
     yield row("equal", Reviews(delta=0.0), "within")
     yield row("exactly at the limit", Reviews(delta=-0.02), "at")
     yield row("exactly at the limit, 2 % lose everything", Reviews(delta=-0.02, ruined=True), "at")
     yield row("just beyond, -0.022", Reviews(delta=-0.022), "beyond")
     yield row("score -0.05", Reviews(delta=-0.05), "beyond")
+    later = LATE.replace("20,000", "2,000 reviews")
+    yield row("score -0.05 later", Reviews(delta=-0.05, looks=600, onset=200), "beyond", later)
 
 
 def _events() -> Iterator[Case]:
