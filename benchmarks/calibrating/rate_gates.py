@@ -33,6 +33,8 @@ TARGET: Final = round(math.log(20.0), 6)
 #: Most panes; where there would be more, their width doubles, as in `rollouts/ledger.py`.
 MOST_PANES: Final = 24
 LARGEST_TABLE: Final = 1 << 22
+#: Measures of which the baseline has a rate, too.
+PAIRED_MEASURES: Final = ("error_rate", "timeout_rate", "schema_validation_pass_rate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ def assess(spec: GateSpec, windows: Windows, cells: Windows | None = None) -> Sa
     seen = {name: np.cumsum(getattr(windows, name), axis=1) for name in Windows.__slots__}
     bad = seen["worse"] + seen["both"]
     relative = spec.rule is Rule.MAXIMUM_REGRESSION_PERCENT
-    paired_measure = spec.measure in ("error_rate", "schema_validation_pass_rate")
+    paired_measure = spec.measure in PAIRED_MEASURES
     limit, ratio = bad_limit(spec), 1.0 + spec.limit / 100.0
     live = np.full(bad.shape, -np.inf)
     if relative:
@@ -163,7 +165,7 @@ def _by_minute(spec: GateSpec, windows: Windows, seen: dict[str, I64]) -> F64:
         opening = distinct(paired_ratio(ratio, "above").log_e, *first[:3])
     else:
         opening = distinct(bernoulli(limit, "above").log_e, first[0] + first[2], first[3])
-        if spec.measure in ("error_rate", "schema_validation_pass_rate"):
+        if spec.measure in PAIRED_MEASURES:
             opening = np.minimum(opening, distinct(lambda w, b: paired(0.0, "above").log_e(w, b, 0), *first[:2]))
     closed = np.zeros(total.shape)
     for count, end in enumerate(ends, start=1):
