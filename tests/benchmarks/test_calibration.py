@@ -221,9 +221,9 @@ def fleet_evidence(drawn: fleets.Drawn, run: int, look: int) -> tuple[Tally, Min
             counts[INDEX[name]] = count
         part = Tally((), {(): counts})
         for arm, side in enumerate(("baseline", "candidate")):
-            for what, numbers in (("requests", drawn.total), ("errors", drawn.bad)):
+            for what, drawn_counts in (("requests", drawn.total), ("errors", drawn.bad)):
                 dense = np.zeros(64, np.int64)
-                dense[1 : 1 + numbers.shape[3]] = numbers[run, at, arm]
+                dense[1 : 1 + drawn_counts.shape[3]] = drawn_counts[run, at, arm]
                 part.histograms[f"instances.{side}.{what}"] = dense
         minutes.add(at * 3_000, part, counts, 0)
         whole.add(part)
