@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from paritygate.comparators import confidence, latency, scores
+from paritygate.comparators import confidence, instances, labels, latency, numbers, scores
 
 BUCKET_COUNTS: Final[dict[str, int]] = {
     "latency": latency.BUCKETS,
     "exceed": latency.BUCKETS,
     "scores": scores.BUCKETS,
     "confidence": confidence.BUCKETS,
+    instances.FAMILY: instances.BUCKETS,
+    labels.FAMILY: labels.BUCKETS,
+    numbers.FAMILY: numbers.BUCKETS,
 }

@@ -7,7 +7,7 @@ stage alone. Sums are taken once per judgement, over cells in sorted order.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paritygate.comparators.evidence.mixture import log_mixture, start_log_weights
+from paritygate.comparators.instances import InstanceMinutes
 from paritygate.comparators.tally import INDEX, Counts, Tally
 from paritygate.gates.segments import SegmentTable
 
@@ -33,20 +34,27 @@ class Evidence:
     """What is known of one rollout at one moment; closed windows only.
 
     ``whole``: since the rollout began. ``stage``: since the current stage began. ``panes``: coarse parts of
-    ``whole``, oldest first, whose starts an onset may have; may be empty. ``live_batches``: rows
+    ``whole``, oldest first, whose starts an onset may have; may be empty. ``pane_starts_ms``,
+    ``stage_from_ms``: event time at which they begin, where known. ``pane_counts``: what each pane holds over all
+    cells, ``[panes, COUNT_NAMES]``, where it has been added up already. ``live_batches``: rows
     (live_candidate, live_baseline, bad_candidate, bad_baseline) of the windows with a live error, in window
     order. ``minutes``: counts of each minute that has closed in event time, ``[minutes, COUNT_NAMES]``, oldest
-    first. ``opening``: counts of the first minute of the rollout. ``weight``: whole percent of live traffic to
-    the candidate. ``obeyed``: live answers (candidate, baseline) of the stage's windows that begin when routers
-    have had time to obey it.
+    first. ``opening``: counts of the first minute of the rollout. ``instances``: the closed minutes by instance;
+    None where the join does not count them. ``weight``: whole percent of live traffic to the candidate.
+    ``obeyed``: live answers (candidate, baseline) of the stage's windows that begin when routers have had time to
+    obey it.
     """
 
     whole: Tally
     stage: Tally
     panes: tuple[Tally, ...] = ()
+    pane_starts_ms: tuple[int, ...] = ()
+    pane_counts: Counts | None = None
+    stage_from_ms: int | None = None
     live_batches: npt.NDArray[np.int64] | None = None
     minutes: Counts | None = None
     opening: Counts | None = None
+    instances: InstanceMinutes | None = None
     stage_name: str
     weight: int
     obeyed: tuple[int, int] = (0, 0)
@@ -65,8 +73,17 @@ class Sums:
 
     def __init__(self, evidence: Evidence) -> None:
         self.evidence = evidence
-        self.whole: Counts = evidence.whole.overall()
-        self.stage: Counts = evidence.stage.overall()
+        self._histograms: dict[str, Counts] = {}
+
+    @property
+    def whole(self) -> Counts:
+        """Counts over all cells since the rollout began."""
+        return self.segments.total
+
+    @property
+    def stage(self) -> Counts:
+        """Counts over all cells since the stage began."""
+        return self.stage_segments.total
 
     def in_whole(self, name: str) -> int:
         """A count since the rollout began."""
@@ -79,8 +96,12 @@ class Sums:
     @cached_property
     def starts(self) -> Counts:
         """Counts since each possible onset: row 0 the rollout's start, row 1 the stage's, then the panes'."""
-        panes = [pane.overall() for pane in self.evidence.panes[:-1]]
-        later = self.whole - np.cumsum(panes, axis=0) if panes else np.empty((0, len(self.whole)), np.int64)
+        panes = self.evidence.pane_counts
+        if panes is None:
+            panes = np.array([pane.overall() for pane in self.evidence.panes], np.int64).reshape(
+                -1, len(self.whole)
+            )
+        later = self.whole - np.cumsum(panes[:-1], axis=0)
         return np.vstack([self.whole, self.stage, later])
 
     @cached_property
@@ -92,6 +113,39 @@ class Sums:
         """One count since each possible onset."""
         column: Counts = self.starts[:, INDEX[name]]
         return column
+
+    def histogram_since(self, name: str, buckets: int) -> Counts:
+        """One histogram since each possible onset, ``[starts, buckets]``."""
+        found = self._histograms.get(name)
+        if found is None:
+            evidence, nothing = self.evidence, np.zeros(buckets, np.int64)
+            tallies = (evidence.whole, evidence.stage, *evidence.panes[:-1])
+            found = np.array([tally.histograms.get(name, nothing) for tally in tallies])
+            found[2:] = found[0] - np.cumsum(found[2:], axis=0)
+            self._histograms[name] = found
+        return found
+
+    def from_start(self, start: int) -> Sums:
+        """The sums of what came since a row of :attr:`starts`."""
+        evidence = self.evidence
+        if start < 2:
+            tally = evidence.stage if start else evidence.whole
+        else:
+            tally = Tally(evidence.whole.dimensions)
+            for pane in evidence.panes[start - 1 :]:
+                tally.add(pane)
+        return Sums(replace(evidence, whole=tally, panes=(), pane_counts=None))
+
+    def start_at_ms(self, start: int) -> int | None:
+        """When a row of :attr:`starts` other than the first begins, in event time; None where it is not known."""
+        if start == 1:
+            return self.evidence.stage_from_ms
+        known = self.evidence.pane_starts_ms
+        return known[start - 1] if start - 1 < len(known) else None
+
+    def start_log_weight(self, start: int) -> float:
+        """log of the part of the mixture that an onset has."""
+        return float(self._start_log_weights[start])
 
     def over_starts(self, log_e: F64) -> float:
         """log E of the mixture over onsets, from log E of each row of :attr:`starts`."""

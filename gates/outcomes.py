@@ -1,7 +1,7 @@
 """Outcomes: gates on the mean paired difference of a score: review, KPI, correctness.
 
 Law: only requests whose two answers were both scored count. Scores come late, so a stage begins without
-any; that is "no data", never good.
+any; that is "no data", never good. A fail is the mixture over onsets.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ from paritygate.comparators.evidence import interval
 from paritygate.comparators.evidence.mean import mean
 from paritygate.comparators.evidence.mixture import more_needed
 from paritygate.comparators.tally import Counts, Tally
-from paritygate.gates.evidence import Alphas, Evidence, reached
+from paritygate.gates.evidence import Alphas, Sums, reached
+from paritygate.gates.onsets import ALPHA, late_onset
 from paritygate.gates.reasons import about, many, number
 from paritygate.gates.spec import GateSpec
 from paritygate.gates.verdict import Verdict, VerdictKind
 
 
-def assess_outcome(spec: GateSpec, evidence: Evidence, alphas: Alphas) -> Verdict:
+def assess_outcome(spec: GateSpec, sums: Sums, alphas: Alphas) -> Verdict:
     """Judge a ``minimum_delta`` gate."""
+    evidence = sums.evidence
     whole, stage = _deltas(evidence.whole, spec.measure), _deltas(evidence.stage, spec.measure)
     numbers: dict[str, float | int | None] = {
         "limit": spec.limit,
@@ -39,13 +41,14 @@ def assess_outcome(spec: GateSpec, evidence: Evidence, alphas: Alphas) -> Verdic
         single = evidence.whole.totals.get("outcome_single", 0)
         tail = f"; {many(single, 'request')} had a score of one arm only" if single else ""
         return say(VerdictKind.INCONCLUSIVE, "no_data", f"no request has a score of both arms yet{tail}")
-    log_e_bad = float(mean(spec.limit, "below").log_e(whole))
+    starts = sums.histogram_since(f"scores.{spec.measure}", scores.BUCKETS)
+    since = mean(spec.limit, "below").log_e(starts)
+    log_e_bad = sums.over_starts(since)
     proof = mean(spec.limit, "above")
     log_e_ok = float(proof.log_e(stage))
     failed = reached(log_e_bad, alphas.rollback)
     shown = whole if failed or not stage.any() else stage
-    value = float((shown * scores.values()).sum()) / int(shown.sum())
-    low, high = interval.mean(shown)
+    value, low, high = _mean(shown)
     numbers |= {
         "value": number(value),
         "low": number(low),
@@ -53,10 +56,16 @@ def assess_outcome(spec: GateSpec, evidence: Evidence, alphas: Alphas) -> Verdic
         "log_e_bad": number(log_e_bad),
         "log_e_ok": number(log_e_ok),
     }
-    bounds = f"surely {low:+.4f} to {high:+.4f}"
-    words = f"mean difference {value:+.4f} ({bounds}) on {many(int(shown.sum()), 'scored pair')}"
+    words = _words(shown, value, low, high)
     if failed:
-        return say(VerdictKind.FAIL, "breached", f"{words}: below the {spec.limit:+g} allowed")
+        onset, tail = late_onset(sums, since), ""
+        if onset is not None:
+            later = starts[onset.start]
+            value, low, high = _mean(later, onset.alpha)
+            numbers |= {"onset_at_ms": onset.at_ms, "onset_total": int(later.sum()), "onset_value": number(value)}
+            numbers |= {"onset_low": number(low), "onset_high": number(high)}
+            words, tail = f"{onset.since} {_words(later, value, low, high)}", f"; in all {words}"
+        return say(VerdictKind.FAIL, "breached", f"{words}: below the {spec.limit:+g} allowed{tail}")
     if not stage.any():
         reason = f"no request of stage {evidence.stage_name} has a score of both arms yet"
         return say(VerdictKind.INCONCLUSIVE, "no_data", reason)
@@ -71,6 +80,16 @@ def assess_outcome(spec: GateSpec, evidence: Evidence, alphas: Alphas) -> Verdic
     numbers["more_needed"] = max(needed, short)
     reason = f"{words}; {about(max(needed, short))} are needed to prove at least {spec.limit:+g}"
     return say(VerdictKind.INCONCLUSIVE, "more_data", reason)
+
+
+def _mean(counts: Counts, alpha: float = ALPHA) -> tuple[float, float, float]:
+    """Mean difference with its bounds."""
+    return float((counts * scores.values()).sum()) / int(counts.sum()), *interval.mean(counts, alpha)
+
+
+def _words(counts: Counts, value: float, low: float, high: float) -> str:
+    bounds = f"surely {low:+.4f} to {high:+.4f}"
+    return f"mean difference {value:+.4f} ({bounds}) on {many(int(counts.sum()), 'scored pair')}"
 
 
 def _deltas(tally: Tally, measure: str) -> Counts:

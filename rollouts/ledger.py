@@ -3,8 +3,8 @@
 Law: the content depends on the set of newest reports, not on how often or in which order older ones came. A
 report replaces the one of the same (partition, window) with a lower (generation, revision): its old tally is
 taken out, its new one added. Memory is bounded: reports are kept, for replacing, only of the newest windows;
-panes are 24 at most, minutes 1440, live batches 4096; all coarsen by merging neighbours, which adds whole
-tallies and loses no count.
+panes are 24 at most, minutes 1440 (``rollouts.minutes``), live batches 4096; all coarsen by merging neighbours,
+which adds whole tallies and loses no count.
 
 What may promote is counted later than what may roll back: the stage takes a window only when *every*
 partition has reported it or a later one. Each partition's windows close in order, but a slow or missing answer
@@ -29,14 +29,12 @@ from paritygate.comparators.buckets import BUCKET_COUNTS
 from paritygate.comparators.tally import COUNT_NAMES, INDEX, Counts, Tally, zero_counts
 from paritygate.gates.assess import Evidence
 from paritygate.rollouts.ladder import Stage
+from paritygate.rollouts.minutes import Minutes
 from paritygate.schemas.decision import SourceOffsets
 from paritygate.schemas.report import WindowReport
 
 #: Most panes of the start-mixture; more are merged in pairs.
 MAX_PANES: Final = 24
-#: Most minutes; more are merged in pairs, so each is two, four, … minutes long.
-MAX_MINUTES: Final = 1440
-MINUTE_MS: Final = 60_000
 #: Most rows of live batches; more are merged in pairs.
 MAX_LIVE_BATCHES: Final = 4096
 #: A partition that lags keeps its windows replaceable, up to this many times ``retain`` windows.
@@ -98,10 +96,8 @@ class Ledger:
         self._partitions = 1
         self._pane_ms = window_ms
         self._panes: dict[int, Tally] = {}
-        #: A minute is a whole number of windows.
-        self._minute_ms = -(-MINUTE_MS // window_ms) * window_ms
-        self._minutes: dict[int, Counts] = {}
-        self._opening: dict[int, Counts] = {}
+        self._pane_counts: dict[int, Counts] = {}
+        self._minutes = Minutes(window_ms)
         self._live: dict[int, npt.NDArray[np.int64]] = {}
         self._settled_live: list[npt.NDArray[np.int64]] = []
         self._sources: dict[tuple[str, int], tuple[int, int]] = {}
@@ -181,13 +177,20 @@ class Ledger:
         rows = [*self._settled_live, *(self._live[s] for s in sorted(self._live))]
         rows = [r for r in rows if r[2] or r[3]]
         self._settle()
+        passed = max(self._reported_ms.values(), default=0)
         return Evidence(
             whole=self.whole,
             stage=self.stage,
             panes=tuple(self._panes[p] for p in sorted(self._panes)),
+            pane_starts_ms=tuple(p * self._pane_ms for p in sorted(self._panes)),
+            pane_counts=np.array([self._pane_counts[p] for p in sorted(self._panes)], np.int64).reshape(
+                -1, len(COUNT_NAMES)
+            ),
+            stage_from_ms=self.stage_from_ms,
             live_batches=np.array(rows, np.int64).reshape(-1, 4),
-            minutes=self._closed_minutes(),
-            opening=np.sum(list(self._opening.values()), axis=0) if self._opening else zero_counts(),
+            minutes=self._minutes.closed(passed),
+            opening=self._minutes.opening(),
+            instances=self._minutes.by_instance(passed, self.stage_from_ms, self._common_ms),
             stage_name=stage.name,
             weight=stage.weight,
             obeyed=(int(self._obeyed[0]), int(self._obeyed[1])),
@@ -220,32 +223,10 @@ class Ledger:
         self.first_start_ms = start if self.first_start_ms is None else min(self.first_start_ms, start)
         counts = change.overall()
         self._live[start] = self._live.get(start, np.zeros(4, np.int64)) + counts[_LIVE]
-        self._add_minute(start, counts)
+        self._minutes.add(start, change, counts, self.first_start_ms)
         self._fresh.setdefault(start, Tally(self._dimensions)).add(change)
         if len(self._fresh) > self._retain:
             self._settle()
-
-    def _add_minute(self, start: int, counts: Counts) -> None:
-        """Minutes are aligned to the epoch; the opening follows the earliest window that came so far."""
-        minute = start // self._minute_ms
-        self._minutes[minute] = self._minutes.get(minute, zero_counts()) + counts
-        while len(self._minutes) > MAX_MINUTES:
-            self._minute_ms *= 2
-            halves, self._minutes = self._minutes, {}
-            for minute, part in halves.items():
-                self._minutes[minute // 2] = self._minutes.get(minute // 2, zero_counts()) + part
-        assert self.first_start_ms is not None
-        end = self.first_start_ms + MINUTE_MS
-        if start < end:
-            self._opening[start] = self._opening.get(start, zero_counts()) + counts
-        for late in [s for s in self._opening if s >= end]:
-            del self._opening[late]
-
-    def _closed_minutes(self) -> Counts:
-        """Counts of the minutes that the fastest partition has reported to their end, oldest first."""
-        passed = max(self._reported_ms.values(), default=0) // self._minute_ms
-        closed = [self._minutes[m] for m in sorted(self._minutes) if m < passed]
-        return np.array(closed, np.int64).reshape(-1, len(COUNT_NAMES))
 
     def _settle(self) -> None:
         """Add what came since the last look: once per window, not once per window and partition."""
@@ -254,14 +235,19 @@ class Ledger:
             self._whole.add(change)
             if self._in_stage(start) and self._is_common(start):
                 self._into_stage(start, change)
-            self._panes.setdefault(start // self._pane_ms, Tally(self._dimensions)).add(change)
+            self._into_pane(start // self._pane_ms, change, change.overall())
         self._move_common()
         # Panes are aligned to the epoch, so halving their number gives the same panes in any order.
         while len(self._panes) > MAX_PANES:
             self._pane_ms *= 2
             halves, self._panes = self._panes, {}
+            counts, self._pane_counts = self._pane_counts, {}
             for pane in sorted(halves):
-                self._panes.setdefault(pane // 2, Tally(self._dimensions)).add(halves[pane])
+                self._into_pane(pane // 2, halves[pane], counts[pane])
+
+    def _into_pane(self, pane: int, change: Tally, counts: Counts) -> None:
+        self._panes.setdefault(pane, Tally(self._dimensions)).add(change)
+        self._pane_counts[pane] = self._pane_counts.get(pane, zero_counts()) + counts
 
     def _move_common(self) -> None:
         """Take the windows into the stage that every partition has come to report since the last look."""
@@ -330,6 +316,7 @@ class Ledger:
             self._give_up(oldest)
             del self._kept[oldest]
             self._edge_ms = oldest + 1
+            self._minutes.fold(self._edge_ms)
             row = self._live.pop(oldest)
             if row[2] or row[3]:
                 self._settled_live.append(row)

@@ -19,9 +19,9 @@ from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.codec import ConfluentIds
 from paritygate.schemas.errors import BrokerUnavailableError
 from paritygate.schemas.topics import PLATFORM, ROLLOUTS
+from paritygate.streams.connect import ssl_context
 from paritygate.streams.control import RolloutRegistry
 from paritygate.streams.decide import Decider
-from paritygate.streams.fetch import ssl_context
 from paritygate.streams.join import JoinKeeper
 from paritygate.streams.metrics import WorkerMetrics
 from paritygate.streams.outbox import Outbox
@@ -149,6 +149,11 @@ class Spine:
         await self._keeper.close()
         if self._reading:
             await self._registry.stop()
+
+    @property
+    def stuck_after_s(self) -> float:
+        """How long nothing may move."""
+        return self._settings.stuck_after_s
 
     def failure(self) -> BaseException | None:
         """Why this process must end, if it must: a supervisor restarts it, and a restart is exact."""

@@ -21,7 +21,7 @@ from paritygate.schemas.command import Command, CommandKind
 from paritygate.schemas.decision import Action, GateDecision
 from paritygate.schemas.errors import ParityGateError
 from paritygate.schemas.topics import AUDIT, ROLLOUTS
-from paritygate.streams.fetch import start_consumer
+from paritygate.streams.connect import start_consumer
 
 log = logging.getLogger(__name__)
 

@@ -26,7 +26,7 @@ from paritygate.schemas.command import Command
 from paritygate.schemas.decision import Action, GateDecision
 from paritygate.schemas.errors import PoisonError
 from paritygate.schemas.topics import AUDIT, DECISIONS, ROLLOUTS, WINDOWS, Topic
-from paritygate.streams.fetch import start_consumer
+from paritygate.streams.connect import start_consumer
 from paritygate.streams.metrics import WorkerMetrics
 from paritygate.streams.outbox import Outbox, Outgoing
 from paritygate.streams.settings import WorkerSettings

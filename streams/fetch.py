@@ -5,9 +5,10 @@ offset that the log no longer has is reported as a loss with its range, never sk
 ends before our position was cut or made anew: that ends the worker, for nobody can say what was in it.
 
 One request per broker covers every owned partition of every bulk topic (as Kafka's own consumers do), so a
-quiet partition does not delay a busy one. Group membership, heartbeats and assignment stay with Faust; this
-module only reads. A leader change, a lost connection or a throttled request is retried after a pause, and said
-once when it begins and once when it ends.
+quiet partition does not delay a busy one. A broker that hangs delays the others once, by ``SLOW_S``; then they
+are read without it, and what it says in the end is used but tells nothing of now. Group membership, heartbeats
+and assignment stay with Faust; this module only reads. A leader change, a lost connection or a throttled
+request is retried after a pause, and said once when it begins and once when it ends.
 """
 
 from __future__ import annotations
@@ -15,25 +16,28 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaConnectionError, KafkaError, for_code
-from aiokafka.helpers import create_ssl_context
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.offset import OffsetRequest
 from aiokafka.structs import TopicPartition
 
 from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.errors import BrokerUnavailableError, ParityGateError
+from paritygate.streams.connect import aiokafka_config
 
 log = logging.getLogger(__name__)
 
 RETRY_PAUSE_S = 0.2
+#: A broker that takes longer than this beyond the time it may wait for data is not waited for any more.
+SLOW_S = 1.0
+#: After this a request to it is given up and its connection closed.
+_GIVE_UP_MS = 10_000
 #: A new leader may lag behind the old one for a moment; after this the log is taken to be cut.
 CUT_AFTER_S = 10.0
 _OFFSET_OUT_OF_RANGE = 1
@@ -48,13 +52,17 @@ class LogCutError(ParityGateError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetched:
-    """Answer for one topic partition: raw batches from ``start`` on, and where its log ends."""
+    """Answer for one topic partition: raw batches from ``start`` on, and where its log ends.
+
+    ``is_new``: it was asked for in this round. An older answer's log end must not let time pass.
+    """
 
     topic: str
     partition: int
     start: int
     data: bytes
     log_end: int
+    is_new: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,17 +75,29 @@ class Lost:
     next: int
 
 
+@dataclass(slots=True)
+class _Request:
+    """One request under way: the offset asked for by place, and the task that waits for the answer."""
+
+    offsets: Mapping[tuple[str, int], int]
+    task: asyncio.Task[Any]
+    is_new: bool = True
+
+
 class BatchFetcher:
     """Reads raw record batches; knows nothing of groups, records or joins."""
 
     def __init__(self, kafka: KafkaSettings, topics: list[str], *, wait_ms: int, partition_bytes: int) -> None:
-        self._client = AIOKafkaClient(**aiokafka_config(kafka))
+        self._client = AIOKafkaClient(**aiokafka_config(kafka), request_timeout_ms=_GIVE_UP_MS)
         self._topics = topics
         self._wait_ms = wait_ms
         self._partition_bytes = partition_bytes
         self._where = kafka.bootstrap
         self._troubles: dict[str, str] = {}
         self._beyond_since_s: dict[tuple[str, int], float] = {}
+        self._requests: dict[int, _Request] = {}
+        self._quiet_until_s: dict[int, float] = {}
+        self._turn = 0
 
     async def start(self) -> None:
         """Connect and learn where the topics live.
@@ -93,55 +113,89 @@ class BatchFetcher:
 
     async def stop(self) -> None:
         """Close the connections."""
+        for request in self._requests.values():
+            request.task.cancel()
+        self._requests.clear()
         await self._client.close()
 
     async def fetch(self, positions: Mapping[tuple[str, int], int]) -> tuple[list[Fetched], list[Lost]]:
         """Ask once for everything after ``positions``; waits at most ``wait_ms`` for the first byte.
 
-        Partitions whose leader is unknown or away are left out of this answer and asked again next time.
+        Partitions whose leader is unknown, away or slow are left out of this answer and asked again next time.
 
         :raises LogCutError: a log has ended before its position for ``CUT_AFTER_S``.
         """
-        by_node: dict[int, dict[str, list[tuple[int, int, int]]]] = {}
-        leaderless = False
-        for (topic, partition), offset in positions.items():
-            node = self._client.cluster.leader_for_partition(TopicPartition(topic, partition))
-            if node is None or node < 0:
-                self._trouble(f"{topic}-{partition}", "it has no leader")
-                leaderless = True
-                continue
-            wanted = by_node.setdefault(node, {}).setdefault(topic, [])
-            wanted.append((partition, offset, self._partition_bytes))
-        answers = await asyncio.gather(*(self._ask(node, list(t.items())) for node, t in by_node.items()))
+        wanted = self._by_node(positions)
+        for node, offsets in wanted.items():
+            if node not in self._requests:
+                task = asyncio.create_task(self._ask(node, offsets), name=f"fetch-{node}")
+                self._requests[node] = _Request(offsets, task)
+        await self._wait(wanted.keys())
         fetched: list[Fetched] = []
         lost: list[Lost] = []
-        for topics in answers:
-            for topic, parts in topics or ():
+        for node in [n for n, r in self._requests.items() if r.task.done()]:
+            request = self._requests.pop(node)
+            for topic, parts in request.task.result() or ():
                 for part in parts:
-                    answer = await self._read(topic, part, positions[topic, part[0]])
+                    place = topic, part[0]
+                    if wanted.get(node, {}).get(place) != request.offsets[place]:
+                        continue  # it moved, or is not ours any more, since it was asked for
+                    answer = await self._read(topic, part, positions[place], is_new=request.is_new)
                     if isinstance(answer, Fetched):
                         fetched.append(answer)
                     elif answer is not None:
                         lost.append(answer)
-        asked = sum(len(parts) for topics in by_node.values() for parts in topics.values())
-        if leaderless or len(fetched) + len(lost) < asked or not positions:
+        for node, request in self._requests.items():
+            request.is_new = False
+            if node in wanted:
+                self._trouble(f"broker {node}", f"no answer within {SLOW_S:g} s")
+        if len(fetched) + len(lost) < len(positions) or not positions:
             await self._refresh()
         return fetched, lost
 
-    async def _ask(self, node: int, topics: list[tuple[str, list[tuple[int, int, int]]]]) -> Any:
+    def _by_node(self, positions: Mapping[tuple[str, int], int]) -> dict[int, dict[tuple[str, int], int]]:
+        """What to ask each broker. The first place changes with each round: it alone may exceed its bytes."""
+        places = list(positions)
+        self._turn = (self._turn + 1) % max(1, len(places))
+        wanted: dict[int, dict[tuple[str, int], int]] = {}
+        for topic, partition in places[self._turn :] + places[: self._turn]:
+            node = self._client.cluster.leader_for_partition(TopicPartition(topic, partition))
+            if node is None or node < 0:
+                self._trouble(f"{topic}-{partition}", "it has no leader")
+            else:
+                wanted.setdefault(node, {})[topic, partition] = positions[topic, partition]
+        return wanted
+
+    async def _wait(self, nodes: Collection[int]) -> None:
+        """Until all that were asked now have answered, or too slowly; who was slow before is not waited for."""
+        asked = [self._requests[node] for node in nodes]
+        new = [r.task for r in asked if r.is_new]
+        if new:
+            await asyncio.wait(new, timeout=self._wait_ms / 1000 + SLOW_S)
+        elif asked:
+            first = asyncio.FIRST_COMPLETED
+            await asyncio.wait([r.task for r in asked], timeout=self._wait_ms / 1000, return_when=first)
+
+    async def _ask(self, node: int, offsets: Mapping[tuple[str, int], int]) -> Any:
         where = f"broker {node}"
+        topics: dict[str, list[tuple[int, int, int]]] = {}
+        for (topic, partition), offset in offsets.items():
+            topics.setdefault(topic, []).append((partition, offset, self._partition_bytes))
         try:
-            response = await self._client.send(node, FetchRequest(self._wait_ms, 1, 64 << 20, 0, topics))
+            await asyncio.sleep(self._quiet_until_s.pop(node, 0.0) - time.monotonic())
+            request = FetchRequest(self._wait_ms, 1, 64 << 20, 0, list(topics.items()))
+            response = await self._client.send(node, request)
         except _AWAY as e:
             self._trouble(where, type(e).__name__)
             return None
         self._no_trouble(where)
         throttle_ms = getattr(response, "throttle_time_ms", 0)
         if throttle_ms:
-            await asyncio.sleep(throttle_ms / 1000)
+            # KIP-219: the answer comes at once, and the client is to be quiet for so long.
+            self._quiet_until_s[node] = time.monotonic() + throttle_ms / 1000
         return response.topics
 
-    async def _read(self, topic: str, part: tuple[Any, ...], start: int) -> Fetched | Lost | None:
+    async def _read(self, topic: str, part: tuple[Any, ...], start: int, *, is_new: bool) -> Fetched | Lost | None:
         """The answer for one partition; None where it is to be asked again."""
         partition, error, log_end, data = part[0], part[1], part[2], part[-1]
         where = f"{topic}-{partition}"
@@ -152,8 +206,12 @@ class BatchFetcher:
             return None
         self._no_trouble(where)
         self._beyond_since_s.pop((topic, partition), None)
+        if not (data or is_new):
+            return None
         # bytes stay as they came: decoding whole batches is the codec's work
-        return Fetched(topic=topic, partition=partition, start=start, data=data or b"", log_end=log_end)
+        return Fetched(
+            topic=topic, partition=partition, start=start, data=data or b"", log_end=log_end, is_new=is_new
+        )
 
     async def _find_gap(self, topic: str, partition: int, start: int) -> Lost | None:
         first = await self._earliest(topic, partition)
@@ -184,7 +242,8 @@ class BatchFetcher:
     async def _refresh(self) -> None:
         await asyncio.sleep(RETRY_PAUSE_S)
         with suppress(*_AWAY):
-            await self._client.force_metadata_update()
+            # A broker that hangs may be the one that is asked; the next round asks again.
+            await asyncio.wait_for(self._client.force_metadata_update(), SLOW_S)
 
     def _trouble(self, where: str, why: str) -> None:
         """Say it when it begins; it may come five times a second."""
@@ -195,44 +254,3 @@ class BatchFetcher:
     def _no_trouble(self, where: str) -> None:
         if self._troubles.pop(where, None):
             log.warning("%s is read again", where)
-
-
-async def start_consumer(kafka: KafkaSettings, **options: Any) -> AIOKafkaConsumer:
-    """A connected consumer without a group, from the beginning of what it is assigned.
-
-    :raises BrokerUnavailableError: no broker answered.
-    """
-    consumer = AIOKafkaConsumer(
-        **aiokafka_config(kafka), enable_auto_commit=False, auto_offset_reset="earliest", **options
-    )
-    try:
-        await consumer.start()
-    except BaseException as e:
-        await consumer.stop()
-        if isinstance(e, KafkaConnectionError):
-            raise BrokerUnavailableError(f"no Kafka broker answers at {kafka.bootstrap}") from None
-        raise
-    return consumer
-
-
-def aiokafka_config(kafka: KafkaSettings) -> dict[str, Any]:
-    """The same address and security for aiokafka's clients."""
-    config: dict[str, Any] = {"bootstrap_servers": kafka.bootstrap, "security_protocol": kafka.security_protocol}
-    if kafka.security_protocol.startswith("SASL"):
-        config |= {
-            "sasl_mechanism": kafka.sasl_mechanism,
-            "sasl_plain_username": kafka.sasl_username,
-            "sasl_plain_password": kafka.sasl_password,
-        }
-    if kafka.security_protocol.endswith("SSL"):
-        config["ssl_context"] = ssl_context(kafka)
-    return config
-
-
-def ssl_context(kafka: KafkaSettings) -> Any:
-    """TLS context with host name check; the client's own certificate where one is set."""
-    return create_ssl_context(
-        cafile=kafka.ssl_ca_location or None,
-        certfile=kafka.ssl_certificate_location or None,
-        keyfile=kafka.ssl_key_location or None,
-    )

@@ -240,7 +240,9 @@ class JoinKeeper:
             positions = self._positions()
             fetched, lost = await fetcher.fetch(positions)
             self._stages.lap("fetch")
-            answered = {(a.topic, a.partition) for a in fetched} | {(a.topic, a.partition) for a in lost}
+            answered = {(a.topic, a.partition) for a in fetched if a.is_new} | {
+                (a.topic, a.partition) for a in lost
+            }
             self._absence.note(self._clock_ms(), positions.keys(), answered)
             self._progress.forget(self._progress.known() - answered)
             for topic, partition in positions.keys() - answered:
@@ -298,11 +300,19 @@ class JoinKeeper:
         if join.committed(name) == 0:
             join.begin(name, gap.next)
             return
+        counted = join.committed(name)
         count = join.lost(name, gap.next)
-        log.error(
-            "%s-%d: offsets %d to %d were deleted before they were read; %d records are lost to the join",
-            gap.topic, gap.partition, gap.first, gap.next - 1, count,
-        )  # fmt: skip
+        if gap.first < counted:
+            log.warning(
+                "%s-%d: offsets %d to %d were deleted before they were read again; what waited there is lost, and "
+                "repeats of it are not known any more",
+                gap.topic, gap.partition, gap.first, min(counted, gap.next) - 1,
+            )  # fmt: skip
+        if count:
+            log.error(
+                "%s-%d: offsets %d to %d were deleted before they were read; %d records are lost to the join",
+                gap.topic, gap.partition, gap.next - count, gap.next - 1, count,
+            )  # fmt: skip
         self._metrics.lost(name, count)
 
     async def _apply(self, answer: Fetched) -> None:
@@ -318,7 +328,7 @@ class JoinKeeper:
             await self._graves.bury(name, answer.partition, poison, self._clock_ms())
             join.dead_letter(name, [p.offset for p in poison])
         position = join.position(name)
-        at_end = position >= answer.log_end
+        at_end = answer.is_new and position >= answer.log_end
         join.caught_up(name, at_end and self._absence.is_over(answer.partition, self._clock_ms()))
         (self._at_end.add if at_end else self._at_end.discard)((answer.partition, name))
         self._metrics.lag(name, answer.partition, answer.log_end - position)

@@ -30,7 +30,7 @@ from aiokafka.protocol.commit import OffsetCommitRequest
 from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.standing import Standing
 from paritygate.schemas.topics import OUTCOMES, PREDICTIONS_PRIMARY, PREDICTIONS_SHADOW
-from paritygate.streams.fetch import aiokafka_config
+from paritygate.streams.connect import aiokafka_config
 from paritygate.streams.log_lines import described
 
 log = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.codec import decode_report
 from paritygate.schemas.errors import PoisonError
 from paritygate.schemas.topics import WINDOWS
-from paritygate.streams.fetch import start_consumer
+from paritygate.streams.connect import start_consumer
 
 log = logging.getLogger(__name__)
 

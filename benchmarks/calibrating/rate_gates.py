@@ -20,10 +20,10 @@ from paritygate.comparators.evidence.minutes import log_e_absolute, log_e_ratio
 from paritygate.comparators.evidence.mixture import log_mixture, start_log_weights, uniform
 from paritygate.comparators.evidence.paired import paired, paired_ratio
 from paritygate.comparators.evidence.share import share
+from paritygate.gates.bursts import FLEET_WEIGHTS
 from paritygate.gates.evidence import STAGE_LOG_WEIGHT, WHOLE_LOG_WEIGHT
 from paritygate.gates.findings import bad_limit, log_e_worse
 from paritygate.gates.measures import Rule
-from paritygate.gates.rates import BURST_LOG_WEIGHTS
 from paritygate.gates.segment_proof import SegmentCounts, log_e_ok
 from paritygate.gates.segments import ALL_LOG_WEIGHT, family_log_weight
 from paritygate.gates.spec import CHANGE_RATES, GateSpec
@@ -170,7 +170,7 @@ def _by_minute(spec: GateSpec, windows: Windows, seen: dict[str, I64]) -> F64:
         w, b, x, n = (counts[:, :count] for counts in minutes)
         log_e = log_e_ratio(w, b, x, n, ratio) if relative else log_e_absolute(w + x, n, limit)
         closed[:, end : end + per_minute] = log_e[:, None]
-    log_e_bad = log_mixture(BURST_LOG_WEIGHTS, np.stack([opening, closed], axis=-1))
+    log_e_bad = log_mixture(np.log(list(FLEET_WEIGHTS.values())), np.stack([opening, closed], axis=-1))
     # The opening's bad ones count twice here as in the gate: only in whether there are enough of them.
     enough = np.zeros(total.shape, np.int64)
     enough[:, ends] = np.cumsum(minutes[0] + minutes[2], axis=1)

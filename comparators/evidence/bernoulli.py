@@ -41,7 +41,8 @@ class BernoulliEvidence:
     def wealth(self, bad: Counts, total: Counts) -> F64:
         """Log-wealth of each bet, ``[..., BETS]``: linear in the counts, hence additive."""
         bad_, total_ = np.asarray(bad, np.float64)[..., None], np.asarray(total, np.float64)[..., None]
-        grown: F64 = bad_ * self._bad + (total_ - bad_) * self._good
+        grown: F64 = (total_ - bad_) * self._good
+        grown += bad_ * self._bad
         return grown
 
     def log_e(self, bad: Counts, total: Counts) -> F64:

@@ -46,10 +46,8 @@ def quiet(bad: I64, total: I64, limit: float = 0.0) -> Mask:
 def log_e_absolute(bad: I64, total: I64, limit: float) -> F64:
     """log E for "the rate is above ``limit``" from closed minutes ``[..., minutes]``, oldest first."""
     calm = quiet(bad, total, limit)
-    single = bernoulli(limit, "above").log_e(_since(np.where(calm, bad, 0)), _since(np.where(calm, total, 0)))
-    share = bad / np.maximum(total, 1)
-    bets = geometric(0.5, 0.95 / limit) if limit < 0.95 else geometric(0.05, 0.95 / limit)
-    return _mean(single, _by_minute(np.where(total > 0, share - limit, 0.0), bets))
+    single = bernoulli(limit, "above").log_e(since(np.where(calm, bad, 0)), since(np.where(calm, total, 0)))
+    return _mean(single, by_minute_limit(bad, total, limit))
 
 
 def log_e_ratio(worse: I64, better: I64, both: I64, total: I64, ratio: float) -> F64:
@@ -58,16 +56,40 @@ def log_e_ratio(worse: I64, better: I64, both: I64, total: I64, ratio: float) ->
     ``worse``: pairs in which only the candidate was bad; ``better``: only the baseline; ``both``: both.
     """
     calm = quiet(worse + both, total) & quiet(better + both, total)
-    counts = (_since(np.where(calm, column, 0)) for column in (worse, better, both))
+    counts = (since(np.where(calm, column, 0)) for column in (worse, better, both))
     single = paired_ratio(ratio, "above").log_e(*counts)
+    return _mean(single, by_minute_ratio(worse, better, both, total, ratio))
+
+
+def by_minute_limit(bad: I64, total: I64, limit: float) -> F64:
+    """log E since each minute of "above ``limit``", one bet a minute, ``[..., minutes]``."""
+    share = bad / np.maximum(total, 1)
+    bets = geometric(0.5, 0.95 / limit) if limit < 0.95 else geometric(0.05, 0.95 / limit)
+    return _by_minute(np.where(total > 0, share - limit, 0.0), bets)
+
+
+def by_minute_ratio(worse: I64, better: I64, both: I64, total: I64, ratio: float) -> F64:
+    """log E since each minute of "above ``ratio`` times the baseline's", one bet a minute, ``[..., minutes]``."""
     gap = (worse + both - ratio * (better + both)) / np.maximum(total, 1)
-    return _mean(single, _by_minute(gap, geometric(1e-2, 0.95) / ratio))
+    return _by_minute(gap, geometric(1e-2, 0.95) / ratio)
 
 
-def _since(counts: I64) -> I64:
+def since(counts: I64) -> I64:
     """Sums of each minute and all after it."""
     found: I64 = np.cumsum(counts[..., ::-1], axis=-1)[..., ::-1]
     return found
+
+
+def started(log_e: F64) -> F64:
+    """log E of the mixture over the minute in which the trouble may have begun, from log E since each minute."""
+    minutes = log_e.shape[-1]
+    if not minutes:
+        return np.zeros(log_e.shape[:-1])
+    weights = np.concatenate([[_HALF], start_log_weights(minutes - 1)])
+    # Starts that are still to come hold E = 1: their weight is not lost, and it never depends on how many came.
+    rest = np.log1p(-np.minimum(np.exp(weights).sum(), 1.0 - 1e-12))
+    to_come = np.zeros((*log_e.shape[:-1], 1))
+    return log_mixture(np.append(weights, rest), np.concatenate([log_e, to_come], axis=-1))
 
 
 def _by_minute(excess: F64, bets: F64) -> F64:
@@ -76,15 +98,6 @@ def _by_minute(excess: F64, bets: F64) -> F64:
     return log_mixture(uniform(len(bets)), np.cumsum(gained[..., ::-1, :], axis=-2)[..., ::-1, :])
 
 
-def _mean(single: F64, by_minute: F64) -> F64:
-    """The mean of both channels, each a mixture over the minute in which the trouble may have begun."""
-    minutes = single.shape[-1]
-    if not minutes:
-        return np.zeros(single.shape[:-1])
-    weights = np.concatenate([[_HALF], start_log_weights(minutes - 1)])
-    # Starts that are still to come hold E = 1: their weight is not lost, and it never depends on how many came.
-    rest = np.log1p(-np.minimum(np.exp(weights).sum(), 1.0 - 1e-12))
-    weights = np.append(weights, rest)
-    channels = np.stack([single, by_minute], axis=-2)
-    started = np.concatenate([channels, np.zeros((*channels.shape[:-1], 1))], axis=-1)
-    return log_mixture(uniform(2), log_mixture(weights, started))
+def _mean(*channels: F64) -> F64:
+    """The mean of the channels, each a mixture over starts."""
+    return log_mixture(uniform(len(channels)), np.stack([started(c) for c in channels], axis=-1))

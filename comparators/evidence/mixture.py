@@ -46,8 +46,11 @@ def log_mixture(log_weights: F64, log_e: F64) -> F64:
     terms = log_e + log_weights
     top = np.maximum.reduce(terms, axis=-1, keepdims=True)
     np.maximum(top, -1e300, out=top)
+    # In place: most of the time of a look at everything is spent here.
+    terms -= top
+    np.exp(terms, out=terms)
     with np.errstate(divide="ignore"):
-        mixed: F64 = np.log(np.add.reduce(np.exp(terms - top), axis=-1)) + top[..., 0]
+        mixed: F64 = np.log(np.add.reduce(terms, axis=-1)) + top[..., 0]
     return mixed
 
 

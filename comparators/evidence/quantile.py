@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import lru_cache
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -19,13 +20,16 @@ from paritygate.comparators.evidence.bernoulli import bernoulli
 from paritygate.comparators.evidence.mixture import F64, I64, Claim, more_needed
 from paritygate.comparators.evidence.paired import paired
 from paritygate.comparators.evidence.share import share
-from paritygate.comparators.latency import BUCKETS, NEVER, shifts
+from paritygate.comparators.latency import NEVER, shifts
 
 LOG_3: Final = math.log(3.0)
-#: log E of the comparison A at some edges.
-Compare = Callable[[I64], F64]
-#: Edges per block of the coarse search; any value gives the same answer.
-BLOCK: Final = 16
+#: log E of the comparison A of some rows at some edges.
+Compare = Callable[[I64, I64], F64]
+#: Distances of the edges that are looked at, from coarse to every one; any values give the same answer. Few rows
+#: are dearer by the call than by the edge.
+STEPS: Final = (256, 32, 4, 1)
+STEPS_OF_FEW: Final = (16, 1)
+FEW: Final = 4
 
 
 class AtEdge(NamedTuple):
@@ -33,6 +37,27 @@ class AtEdge(NamedTuple):
 
     log_e: float
     edge: int
+
+
+class _Below:
+    """Running sums of the rows of an array, at the edges ``low`` to ``high`` only."""
+
+    __slots__ = ("_counts", "_low", "_to", "total")
+
+    def __init__(self, counts: I64, low: int, high: int) -> None:
+        self._low, self._counts = low, counts
+        self.total: I64 = counts.sum(axis=1)
+        self._to = np.cumsum(counts[:, low : high + 1], axis=1) + counts[:, :low].sum(axis=1)[:, None]
+
+    def to(self, row: I64, at: I64) -> I64:
+        """Sum up to an edge, its own entry included: the paired count there of a difference array."""
+        found: I64 = self._to[row, at - self._low]
+        return found
+
+    def from_(self, row: I64, at: I64) -> I64:
+        """How many answers of a histogram lie at or above an edge."""
+        found: I64 = self.total[row] - self._to[row, at - self._low] + self._counts[row, at]
+        return found
 
 
 class QuantileRatioEvidence:
@@ -45,7 +70,7 @@ class QuantileRatioEvidence:
     product of the two one-sample processes would need independent arms.
     """
 
-    __slots__ = ("_base", "_candidate", "_first", "_place", "claim", "shift", "tau")
+    __slots__ = ("_base", "_candidate", "_first", "claim", "shift", "tau")
 
     def __init__(self, p: float, maximum_regression_percent: float, claim: Claim) -> None:
         above, below = shifts(maximum_regression_percent)
@@ -55,28 +80,36 @@ class QuantileRatioEvidence:
         self._candidate, self._base = bernoulli(self.tau, claim), bernoulli(self.tau, other)
         # Claim "below" speaks at edge j about x just below it, so its first edge is 1.
         self._first = 0 if claim == "above" else 1
-        self._place = np.clip(np.arange(BUCKETS) + self.shift, 0, NEVER)
 
     def paired(self, up: I64, down: I64, baseline: I64, candidate: I64) -> AtEdge:
         """log E of pairs: the difference arrays of this object's ``shift`` and both histograms."""
-        total = int(baseline.sum())
-        worse, better = np.cumsum(up), np.cumsum(down)
+        log_e, edge = self.paired_rows(up[None], down[None], baseline[None], candidate[None])
+        return AtEdge(float(log_e[0]), int(edge[0]))
+
+    def paired_rows(self, up: I64, down: I64, baseline: I64, candidate: I64) -> tuple[F64, I64]:
+        """:meth:`paired` of many sets of pairs at once (``[rows, BUCKETS]`` each): log E and edge of each row."""
+        low, high = self._span(baseline, candidate)
+        worse, better = _Below(up, low, high), _Below(down, low, high)
         test = paired(0.0, self.claim)
-        return self._least(
-            lambda at: test.log_e(worse[at], better[at], total),
-            (_reaching(baseline), total),
-            (_reaching(candidate)[self._place], int(candidate.sum())),
-        )
+
+        def compare(row: I64, at: I64) -> F64:
+            return test.log_e(worse.to(row, at), better.to(row, at), 0)
+
+        return self._least(compare, low, high, baseline, candidate)
 
     def unpaired(self, baseline: I64, candidate: I64, part: float) -> AtEdge:
         """log E of separate answers; ``part`` is the candidate's share of the exposure (one per stage)."""
-        base, other = _reaching(baseline), _reaching(candidate)[self._place]
+        base, other = baseline[None], candidate[None]
+        low, high = self._span(base, other)
+        theirs, ours = _Below(base, low, high), self._shifted(other, low, high)
         test = share(1.0, self.claim, 50.0)
-        return self._least(
-            lambda at: test.log_e_at(other[at].astype(np.float64), base[at].astype(np.float64), part),
-            (base, int(baseline.sum())),
-            (other, int(candidate.sum())),
-        )
+
+        def compare(row: I64, at: I64) -> F64:
+            bad, base_bad = ours.from_(row, self._place(at)), theirs.from_(row, at)
+            return test.log_e_at(bad.astype(np.float64), base_bad.astype(np.float64), part)
+
+        log_e, edge = self._least(compare, low, high, base, other)
+        return AtEdge(float(log_e[0]), int(edge[0]))
 
     def more_needed(self, up: I64, down: I64, pairs: int, found: AtEdge, target: float) -> int | None:
         """About how many more pairs bring ``found`` to ``target``; None where the comparison does not grow."""
@@ -84,47 +117,72 @@ class QuantileRatioEvidence:
         wealth = paired(0.0, self.claim).wealth(worse, better, pairs)
         return more_needed(wealth, pairs, found.log_e, target)
 
-    def _least(self, compare: Compare, base: tuple[I64, int], candidate: tuple[I64, int]) -> AtEdge:
+    def _least(self, compare: Compare, low: int, high: int, baseline: I64, candidate: I64) -> tuple[F64, I64]:
         """Least mean of the three over all edges, exactly, looking closely only where it can lie.
 
         B and C are monotone along the edges, so their values at a block's ends bound the mean inside it.
         """
-        (base_at, base_total), (candidate_at, candidate_total) = base, candidate
+        base, other = _Below(baseline, low, high), self._shifted(candidate, low, high)
 
-        def terms(at: I64) -> tuple[F64, F64, F64]:
-            b = self._candidate.log_e(candidate_at[at], candidate_total)
-            c = self._base.log_e(base_at[at], base_total)
-            mean = np.logaddexp(np.logaddexp(compare(at), b), c) - LOG_3
-            return mean, b, c
+        def terms(row: I64, at: I64) -> tuple[F64, F64, F64]:
+            b = self._candidate.log_e(other.from_(row, self._place(at)), other.total[row])
+            c = self._base.log_e(base.from_(row, at), base.total[row])
+            mean = np.logaddexp(np.logaddexp(compare(row, at), b), c) - LOG_3
+            return mean, *((c, b) if self.claim == "above" else (b, c))
 
-        low, high = self._span(base_at, candidate_at)
-        ends = np.append(np.arange(low, high, BLOCK), high)
-        mean, b, c = terms(ends)
-        rising, falling = (c, b) if self.claim == "above" else (b, c)
-        bound = np.logaddexp(rising[:-1], falling[1:]) - LOG_3
-        found = int(np.argmin(mean))
-        least = AtEdge(float(mean[found]), int(ends[found]))
-        blocks = np.flatnonzero(bound <= least.log_e)
-        inside = (ends[blocks][:, None] + np.arange(1, BLOCK)).ravel()
-        inside = inside[inside < high]
-        if len(inside):
-            mean, _, _ = terms(inside)
-            found = int(np.argmin(mean))
-            least = min(least, AtEdge(float(mean[found]), int(inside[found])))
-        return least
+        least, edge = np.full(len(baseline), np.inf), np.zeros(len(baseline), np.int64)
+        row = np.arange(len(baseline))[:, None]
+        steps = STEPS if len(row) > FEW else STEPS_OF_FEW
+        ends = np.append(np.arange(low, high, steps[0]), high)
+        at: I64 = np.repeat(ends[None], len(row), axis=0)
+        mean, rising, falling = terms(row, at)
+        _keep_least(least, edge, row[:, 0], mean, at)
+        left, right, rising, falling = at[:, :-1], at[:, 1:], rising[:, :-1], falling[:, 1:]
+        for step, finer in pairwise(steps):
+            block = np.nonzero(np.logaddexp(rising, falling) - LOG_3 <= least[row])
+            if not len(block[0]):
+                break
+            row = row[block[0]]
+            left, right = left[block][:, None], right[block][:, None]
+            rising, falling = rising[block][:, None], falling[block][:, None]
+            at = np.minimum(left + np.arange(finer, step, finer), right)
+            mean, rises, falls = terms(row, at)
+            _keep_least(least, edge, row[:, 0], mean, at)
+            left, right = np.hstack([left, at]), np.hstack([at, right])
+            rising, falling = np.hstack([rising, rises]), np.hstack([falls, falling])
+        return least, edge
 
-    def _span(self, base_at: I64, candidate_at: I64) -> tuple[int, int]:
-        """First and last edge worth a look: outside of them no count changes any more."""
-        changes = np.flatnonzero((np.diff(base_at) != 0) | (np.diff(candidate_at) != 0))
+    def _place(self, at: I64) -> I64:
+        """The candidate's edge at which it exceeds R times the baseline's edge ``at``."""
+        place: I64 = np.clip(at + self.shift, 0, NEVER)
+        return place
+
+    def _shifted(self, candidate: I64, low: int, high: int) -> _Below:
+        first, last = self._place(np.array([low, high])).tolist()
+        return _Below(candidate, first, last)
+
+    def _span(self, baseline: I64, candidate: I64) -> tuple[int, int]:
+        """First and last edge worth a look in any row: outside of them no count changes any more."""
+        theirs = np.flatnonzero(baseline[:, :NEVER].any(axis=0))
+        ours = np.flatnonzero(candidate[:, :NEVER].any(axis=0)) - self.shift
+        changes = np.concatenate([theirs, ours[(ours >= 0) & (ours < NEVER)]])
         if not len(changes):
             return NEVER - 1, NEVER
-        return max(int(changes[0]), self._first), int(changes[-1]) + 1
+        return max(int(changes.min()), self._first), int(changes.max()) + 1
 
 
-def _reaching(counts: I64) -> I64:
-    """How many answers lie at or above each edge."""
-    reaching: I64 = np.cumsum(counts[::-1])[::-1]
-    return reaching
+def _keep_least(least: F64, edge: I64, row: I64, mean: F64, at: I64) -> None:
+    """Lower ``least`` and ``edge`` of the rows where a block holds less, or the same at a lower edge."""
+    lowest = np.argmin(mean, axis=1)
+    block = np.arange(len(mean))
+    value, place = mean[block, lowest], at[block, lowest]
+    order = np.lexsort((place, value, row))
+    order = order[np.diff(row[order], prepend=-1) != 0]
+    better = (value[order] < least[row[order]]) | (
+        (value[order] == least[row[order]]) & (place[order] < edge[row[order]])
+    )
+    order = order[better]
+    least[row[order]], edge[row[order]] = value[order], place[order]
 
 
 @lru_cache(maxsize=64)

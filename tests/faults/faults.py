@@ -7,6 +7,7 @@ from functools import partial
 
 from tests.faults.harness import SESSION_S, FaultRun, FaultWorker
 from tests.faults.worker import POINTS, STOPPED
+from tests.support.cluster import Cluster
 
 
 def random_kills(run: FaultRun, times: int, alive_s: float = 3.0) -> None:
@@ -105,3 +106,20 @@ def zombie_with_reports(run: FaultRun) -> None:
     time.sleep(3.0)
     first.kill()
     run.workers["z2"].kill()
+
+
+def leaders_move(run: FaultRun, times: int) -> None:
+    """One of three brokers dies and comes back: its partitions get other leaders, and get them back."""
+    cluster = run.kafka.broker
+    assert isinstance(cluster, Cluster)
+    worker = run.worker("w1")
+    for n in range(times):
+        node = cluster.nodes[1 + n % 2]
+        time.sleep(run.luck.uniform(1.0, 3.0))
+        run.fault(f"broker {2 + n % 2} killed", node.kill)
+        time.sleep(4.0)
+        run.fault(f"broker {2 + n % 2} back", node.restart)
+        time.sleep(4.0)
+        if not worker.alive:
+            run.worker("w1")
+    worker.kill()

@@ -144,8 +144,9 @@ def compare(
     for name, table in {**topics.tables(), **_streamed(reports)}.items():
         db.register(name, table)
     db.execute(
-        "CREATE TABLE rule AS SELECT ? AS rollout, ? AS window_ms, ? AS max_future_ms, ? AS late_ms",
-        [settings.rollout_id, settings.window_ms, settings.max_future_ms, LATE_BY_MS],
+        "CREATE TABLE rule AS SELECT ? AS rollout, ? AS window_ms, ? AS max_future_ms, ? AS late_ms, "
+        "?::DOUBLE AS latency_ratio",
+        [settings.rollout_id, settings.window_ms, settings.max_future_ms, LATE_BY_MS, settings.latency_ratio],
     )
     db.execute("CREATE TABLE shift AS SELECT unnest(?::BIGINT[]) AS s", [list(settings.latency_shifts)])
     for name, source, order in (

@@ -1,5 +1,5 @@
 -- What the windows must say, worked out from the exported topics alone. Parameters are views of one row:
--- rule(rollout, window_ms, max_future_ms, late_ms); shift(s). Bucket counts and edges as docs and glossary say.
+-- rule(rollout, window_ms, max_future_ms, late_ms, latency_ratio); shift(s). Bucket counts and edges as docs and glossary say.
 
 CREATE TABLE seen AS
 SELECT *, CASE WHEN ahead THEN ts ELSE at_ms END AS t
@@ -15,7 +15,7 @@ FROM (
 ) s, rule r;
 
 CREATE TABLE answer AS
-SELECT *, status = 'ok' AS ok, status = 'shed' AS is_shed, role = 'primary' AS live,
+SELECT *, status = 'ok' AS ok, status = 'shed' AS is_shed, status = 'timeout' AS timed_out, role = 'primary' AS live,
   CASE WHEN status <> 'ok' THEN []
        WHEN NOT json_valid(output) THEN ['not_json']
        WHEN json_extract(output, '$.confidence') IS NULL THEN ['missing.confidence']
@@ -29,6 +29,7 @@ SELECT coalesce(b.part, c.part) AS part, coalesce(b.win, c.win) AS win,
   CASE WHEN b.part IS NOT NULL THEN b.region ELSE c.region END AS region,
   b.part IS NOT NULL AS has_b, c.part IS NOT NULL AS has_c,
   coalesce(b.ok, false) AS b_ok, coalesce(c.ok, false) AS c_ok,
+  coalesce(b.timed_out, false) AS b_late, coalesce(c.timed_out, false) AS c_late,
   coalesce(b.is_shed, false) AS b_shed, coalesce(c.is_shed, false) AS c_shed,
   coalesce(b.live, false) AS b_live, coalesce(c.live, false) AS c_live,
   coalesce(b.broken, []) AS b_broken, coalesce(c.broken, []) AS c_broken,
@@ -84,8 +85,17 @@ SELECT part, win, tier, region, name, count(*) AS n FROM (
     CASE WHEN user_c AND c_ok THEN 'live_candidate_checked' END,
     CASE WHEN user_c AND c_ok AND c_bad THEN 'live_candidate_invalid' END,
     CASE WHEN user_b THEN 'live_baseline' END,
-    CASE WHEN user_b AND NOT b_ok THEN 'live_baseline_errors' END
-  ], lambda k: k IS NOT NULL)) AS name FROM judged
+    CASE WHEN user_b AND NOT b_ok THEN 'live_baseline_errors' END,
+    CASE WHEN has_b AND NOT shed THEN 'timeouts_counted' END,
+    CASE WHEN has_b AND NOT shed AND b_late THEN 'baseline_timeouts' END,
+    CASE WHEN has_b AND NOT shed AND (c_late OR NOT has_c) THEN 'candidate_timeouts' END,
+    CASE WHEN has_b AND NOT shed AND (c_late OR NOT has_c) AND NOT b_late THEN 'candidate_only_timeouts' END,
+    CASE WHEN asked AND b_late AND NOT c_late THEN 'baseline_only_timeouts' END,
+    CASE WHEN (user_c AND c_late) OR (has_b AND NOT has_c AND NOT shed AND NOT b_live)
+         THEN 'live_candidate_timeouts' END,
+    CASE WHEN asked AND b_ok AND c_ok AND c_ms > 1.25 * (latency_ratio * b_ms) THEN 'slower' END,
+    CASE WHEN asked AND b_ok AND c_ok AND 1.25 * c_ms < latency_ratio * b_ms THEN 'faster' END
+  ], lambda k: k IS NOT NULL)) AS name FROM judged, rule
 ) GROUP BY ALL;
 
 -- Latencies in steps of 1/128 of a doubling from 2^-10 ms on; the last bucket is "never".

@@ -132,7 +132,7 @@ def gates_of() -> Callable[[str], tuple[GateSpec, ...]]:
 
 @pytest.fixture(scope="session")
 def assess(gates_of: Callable[[str], tuple[GateSpec, ...]]) -> Callable[..., Assessment]:
-    """assess(gates, whole, stage=whole, panes=(), live=None, minutes=None, opening=None, weight=0)."""
+    """assess(gates, whole, stage=whole, **evidence): fields of ``Evidence``, and its live rows as ``live``."""
 
     def judge(gates: str, whole: Tally, stage: Tally | None = None, **more: Any) -> Assessment:
         live = more.get("live")
@@ -140,9 +140,11 @@ def assess(gates_of: Callable[[str], tuple[GateSpec, ...]]) -> Callable[..., Ass
             whole=whole,
             stage=whole if stage is None else stage,
             panes=tuple(more.get("panes", ())),
+            pane_starts_ms=tuple(more.get("pane_starts_ms", ())),
             live_batches=None if live is None else np.array(live, np.int64).reshape(-1, 4),
             minutes=more.get("minutes"),
             opening=more.get("opening"),
+            instances=more.get("instances"),
             stage_name="shadow" if not more.get("weight") else str(more["weight"]),
             weight=more.get("weight", 0),
         )

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from paritygate.comparators.buckets import BUCKET_COUNTS
 from paritygate.comparators.tally import INDEX, Tally
 from paritygate.rollouts import ledger as room
+from paritygate.rollouts import minutes
 from paritygate.rollouts.ledger import Ledger, Taken
 from paritygate.schemas.report import Cell, Histogram, WindowReport
 from tests.unit.rollouts.conftest import ORIGIN_MS, WINDOW_MS, plan, report, windows
@@ -95,6 +96,22 @@ def test_panes_are_few_and_lose_nothing() -> None:
 
     assert 2 <= len(panes) <= room.MAX_PANES
     assert total == book.whole
+
+
+def test_panes_know_when_they_begin() -> None:
+    """Event time, one pane after the other, and the first no later than the rollout's first window."""
+    book = filled(windows(0, 200))
+    book.enter_stage(ORIGIN_MS + 60 * WINDOW_MS)
+    evidence = book.evidence(STAGE)
+    starts = evidence.pane_starts_ms
+    widths = set(np.diff(starts).tolist())
+
+    assert len(starts) == len(evidence.panes)
+    assert len(widths) == 1
+    assert starts[0] <= ORIGIN_MS < starts[0] + widths.pop()
+    assert evidence.pane_counts is not None
+    assert evidence.pane_counts.tolist() == [pane.overall().tolist() for pane in evidence.panes]
+    assert evidence.stage_from_ms == ORIGIN_MS + 60 * WINDOW_MS
 
 
 def test_live_batches_are_few_and_lose_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,7 +309,7 @@ def test_live_answers_count_for_the_share_when_routers_have_had_time() -> None:
     assert book.evidence(STAGE).obeyed == (0, 0)
 
 
-MINUTE = room.MINUTE_MS // WINDOW_MS
+MINUTE = minutes.MINUTE_MS // WINDOW_MS
 
 
 @settings(derandomize=True, max_examples=30, deadline=None)
@@ -321,16 +338,16 @@ def test_a_minute_counts_when_it_is_over() -> None:
     assert evidence.minutes is not None
     assert evidence.opening is not None
 
-    end = reports[-1].window_end_ms // room.MINUTE_MS * room.MINUTE_MS
+    end = reports[-1].window_end_ms // minutes.MINUTE_MS * minutes.MINUTE_MS
     closed = sum(10 for r in reports if r.window_end_ms <= end)
     assert int(evidence.minutes[:, INDEX["requests"]].sum()) == closed < book.whole.count("requests")
-    opening = [r for r in reports if r.window_start_ms < reports[0].window_start_ms + room.MINUTE_MS]
+    opening = [r for r in reports if r.window_start_ms < reports[0].window_start_ms + minutes.MINUTE_MS]
     assert int(evidence.opening[INDEX["requests"]]) == 10 * len(opening)
 
 
 def test_minutes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there are too many, neighbours are merged: longer minutes, the same counts, in any order."""
-    monkeypatch.setattr(room, "MAX_MINUTES", 4)
+    monkeypatch.setattr(minutes, "MAX_MINUTES", 4)
     reports = [report(w, p, requests=5, errors=1) for w in range(0, 20 * MINUTE, 20) for p in (0, 1)]
     shuffled = random.Random(4).sample(reports, len(reports))
     one, other = (filled(r, retain=5000).evidence(STAGE).minutes for r in (reports, shuffled))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import logging
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,8 @@ from aiokafka.structs import TopicPartition
 from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.errors import BrokerUnavailableError
 from paritygate.streams import fetch
-from paritygate.streams.fetch import BatchFetcher, Fetched, LogCutError, Lost, start_consumer
+from paritygate.streams.connect import start_consumer
+from paritygate.streams.fetch import BatchFetcher, Fetched, LogCutError, Lost
 
 KAFKA = KafkaSettings(bootstrap="127.0.0.1:1")
 OUT_OF_RANGE, NOT_LEADER = 1, 6
@@ -29,6 +31,8 @@ class Client:
         self.leaderless: set[int] = set()
         self.refreshed = 0
         self.asked: list[tuple[int, Any]] = []
+        self.hanging: dict[int, asyncio.Event] = {}
+        self.throttle_ms = 0
 
     def leader_for_partition(self, place: TopicPartition) -> int | None:
         return None if place.partition in self.leaderless else place.partition % 2
@@ -43,10 +47,12 @@ class Client:
         if not isinstance(request, FetchRequest):
             return SimpleNamespace(topics=[("t", [(0, 0, -1, self.earliest)])])
         self.asked.append((node, request.topics))
+        if node in self.hanging:
+            await self.hanging[node].wait()
         topics = [
             (t, [(p, *self.answers.get((t, p), (0, 0, b""))) for p, _, _ in parts]) for t, parts in request.topics
         ]
-        return SimpleNamespace(topics=topics, throttle_time_ms=0)
+        return SimpleNamespace(topics=topics, throttle_time_ms=self.throttle_ms)
 
 
 @pytest.fixture
@@ -67,7 +73,8 @@ async def test_each_broker_is_asked_once_for_all_its_partitions(client: Client, 
     client.answers["t", 1] = (0, 9, b"raw")
     fetched, lost = await fetcher.fetch({("t", 0): 5, ("u", 0): 6, ("t", 1): 7})
 
-    assert client.asked == [(0, [("t", [(0, 5, 100)]), ("u", [(0, 6, 100)])]), (1, [("t", [(1, 7, 100)])])]
+    asked = [(node, sorted(topics)) for node, topics in sorted(client.asked)]
+    assert asked == [(0, [("t", [(0, 5, 100)]), ("u", [(0, 6, 100)])]), (1, [("t", [(1, 7, 100)])])]
     assert Fetched(topic="t", partition=1, start=7, data=b"raw", log_end=9) in fetched
     assert len(fetched) == 3
     assert (lost, client.refreshed) == ([], 0)
@@ -128,3 +135,73 @@ async def test_absent_broker_is_named() -> None:
     await fetcher.stop()
     with pytest.raises(BrokerUnavailableError, match=r"127\.0\.0\.1:1$"):
         await start_consumer(KAFKA)
+
+
+async def test_broker_that_hangs_does_not_hold_up_the_others(
+    client: Client, fetcher: BatchFetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is waited for once and asked once; what it says in the end is used where it still fits, and is not new."""
+    monkeypatch.setattr(fetch, "SLOW_S", 0.02)
+    client.hanging[1] = asyncio.Event()
+    client.answers["t", 1] = (0, 9, b"raw")
+    client.answers["t", 3] = (0, 9, b"old")
+    positions = {("t", 0): 0, ("t", 1): 7, ("t", 3): 2}
+    for _ in range(3):
+        fetched, _ = await fetcher.fetch(positions)
+        assert [f.partition for f in fetched] == [0]
+    assert [node for node, _ in client.asked].count(1) == 1
+
+    client.hanging.pop(1).set()
+    positions["t", 3] = 5
+    await asyncio.sleep(0)
+    fetched, _ = await fetcher.fetch(positions)
+    late = [f for f in fetched if f.partition]
+    assert late == [Fetched(topic="t", partition=1, start=7, data=b"raw", log_end=9, is_new=False)]
+    fetched, _ = await fetcher.fetch(positions)
+    assert {f.partition for f in fetched if f.is_new} == {0, 1, 3}
+
+
+async def test_late_answer_without_data_is_dropped(
+    client: Client, fetcher: BatchFetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log end of a while ago says nothing of now, and must not let time pass."""
+    monkeypatch.setattr(fetch, "SLOW_S", 0.0)
+    client.hanging[0] = asyncio.Event()
+    assert await fetcher.fetch({("t", 0): 4}) == ([], [])
+    client.hanging.pop(0).set()
+    await asyncio.sleep(0)
+    assert await fetcher.fetch({("t", 0): 4}) == ([], [])
+    fetched, _ = await fetcher.fetch({("t", 0): 4})
+    assert [f.is_new for f in fetched] == [True]
+
+
+async def test_throttled_client_keeps_quiet(
+    client: Client, fetcher: BatchFetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer that carries throttle_time_ms is used at once; that broker's next request waits for so long."""
+    slept: list[float] = []
+    real_sleep = asyncio.sleep
+
+    async def sleep(delay_s: float) -> None:
+        slept.append(delay_s)
+        await real_sleep(0)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    client.throttle_ms = 30_000
+    fetched, _ = await fetcher.fetch({("t", 0): 0})
+    assert len(fetched) == 1
+    assert max(slept) <= 0
+    client.throttle_ms = 0
+    await fetcher.fetch({("t", 0): 0})
+    assert 29 < max(slept) <= 30
+    slept.clear()
+    await fetcher.fetch({("t", 0): 0})
+    assert max(slept) <= 0
+
+
+async def test_every_place_is_first_in_its_turn(client: Client, fetcher: BatchFetcher) -> None:
+    """Only the first partition of a request may exceed its bytes: a large batch must not wait for ever."""
+    places = {("t", 0): 0, ("t", 2): 0, ("u", 0): 0}
+    for _ in range(3):
+        await fetcher.fetch(places)
+    assert {(topics[0][0], topics[0][1][0][0]) for _, topics in client.asked} == set(places)

@@ -158,3 +158,18 @@ def test_nothing_is_no_evidence() -> None:
     empty = np.zeros(BUCKETS, np.int64)
     for claim in CLAIMS:
         assert quantile_ratio(0.95, 10.0, claim).paired(empty, empty, empty, empty).log_e == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_many_rows_are_what_each_is_alone(claim: Claim) -> None:
+    """The values and edges of rows judged together, empty ones among them, are those of each by itself."""
+    test = quantile_ratio(0.95, 10.0, claim)
+    sets = [lognormal(seed, 40 * seed, 0.8 + 0.1 * seed, failing=0.02 * (seed % 3)) for seed in range(1, 9)]
+    sets.append({name: np.zeros_like(counts) for name, counts in sets[0].items()})
+    names = (f"exceed.{test.shift}.up", f"exceed.{test.shift}.down", "latency.baseline", "latency.candidate")
+    log_e, edge = test.paired_rows(*(np.array([counts[name] for counts in sets]) for name in names))
+
+    for row, counts in enumerate(sets[:-1]):
+        assert AtEdge(float(log_e[row]), int(edge[row])) == judge(test, counts)
+        assert log_e[row] == pytest.approx(everywhere(test, 0.95, claim, counts), abs=1e-9)
+    assert log_e[-1] == pytest.approx(0.0, abs=1e-12)

@@ -1,0 +1,1 @@
+"""The join benchmark: traffic, feeder, engines, figures."""

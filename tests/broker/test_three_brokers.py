@@ -1,0 +1,79 @@
+"""Leader moves on three brokers: killed, hung and returning leaders lose nothing and count nothing twice."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from confluent_kafka.cimpl import NewTopic
+
+from paritygate.schemas.errors import ParityGateError
+from paritygate.schemas.topics import BULK, ROLLOUTS, TOPICS
+from tests.broker.test_worker import LEAD_MS, assert_exact, now_ms, send, settled, start_command, until
+from tests.support.cluster import Cluster
+from tests.support.kafka import KafkaBench
+from tests.support.traffic import make_traffic, plan_for
+from tests.support.worker import WorkerProcess
+
+pytestmark = pytest.mark.broker
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
+    try:
+        cluster.start()
+    except ParityGateError as error:
+        pytest.skip(f"no Kafka of our own: {error}")
+    with cluster:
+        yield cluster
+
+
+def test_leader_moves_change_nothing(cluster: Cluster, tmp_path: Path) -> None:
+    """Kill -9 of one leader, SIGSTOP of another for longer than its session, both return: 0 difference."""
+    kafka = KafkaBench(cluster, "moves")
+    settings, plan = kafka.settings(), plan_for("moves")
+    kafka.create(
+        *(
+            NewTopic(settings.topic(t.name), t.partition_count(4), replication_factor=3, config=dict(t.config))
+            for t in TOPICS
+        )
+    )
+    kafka.produce(settings.topic(ROLLOUTS.name), [start_command(plan)])
+    bulk = [settings.topic(t.name) for t in BULK]
+    seen: list[dict[tuple[str, int], int]] = []
+
+    def look() -> dict[tuple[str, int], int]:
+        seen.append(cluster.leaders(settings, bulk))
+        return seen[-1]
+
+    _, second, third = cluster.nodes
+    # Long enough that a broker's absence does not let the wall clock drive time past what waits in the feeder.
+    with WorkerProcess(settings, tmp_path, replication_factor="3", idle_after_ms="20000") as worker:
+        worker.wait_owning()
+        traffic = make_traffic("moves", requests=12_000, start_ms=now_ms() + LEAD_MS, span_ms=12_000, seed=8)
+        feeder = Thread(target=send, args=(settings, traffic.records()), kwargs={"per_s": 2_500})
+        feeder.start()
+        assert set(look().values()) == {1, 2, 3}
+        time.sleep(1)
+        second.kill()
+        until(lambda: 2 not in look().values(), "new leaders for the killed node's partitions")
+        second.restart()
+        third.pause()
+        try:
+            until(lambda: 3 not in look().values(), "new leaders for the hung node's partitions", 60)
+            time.sleep(1)
+        finally:
+            third.go_on()
+        feeder.join(120)
+        assert not feeder.is_alive()
+        found = settled(kafka, settings, "moves", 12_000)
+        log = worker.log()
+        assert worker.terminate(timeout_s=15) == 0
+
+    assert_exact(found, traffic, plan)
+    assert "cannot be read" in log, "no leader was away: the test moved nothing"
+    assert "records are lost" not in log
