@@ -13,12 +13,14 @@ from typing import Any, Final
 
 import numpy as np
 
-from calibrating import events, latencies, rates, reviews
+from calibrating import events, latencies, numbers, rates, reviews, shares
 from calibrating.events import Events
 from calibrating.latencies import Pairs
+from calibrating.numbers import Cited, Tokens
 from calibrating.outcome import Outcome
 from calibrating.rates import Segmented
 from calibrating.reviews import Reviews
+from calibrating.shares import Labels
 from calibrating.traffic import Traffic
 from paritygate.gates.spec import GateSpec, parse_gates
 
@@ -63,6 +65,10 @@ ERRORS: Final = _gate(name="error_rate", maximum=0.01)
 REGRESSION: Final = _gate(name="error_regression", measure="error_rate", maximum_regression_percent=50)
 SCHEMA: Final = _gate(name="schema_validation_pass_rate", minimum=0.995)
 LABELS: Final = _gate(name="label_change_rate", maximum=0.05)
+SHIFT: Final = _gate(name="label_shift", maximum=0.05)
+TOKENS: Final = _gate(name="completion_tokens", maximum_regression_percent=10, cap=4096)
+CITED: Final = _gate(name="citation_rate", minimum_delta=-0.02)
+TIMEOUTS: Final = _gate(name="timeout_rate", maximum=0.01)
 OUTPUTS: Final = _gate(name="output_change_rate", maximum=0.1)
 TOLERANT: Final = _gate(name="error_rate", maximum=0.01, tolerate_bursts=True)
 TOLERANT_REGRESSION: Final = _gate(
@@ -83,6 +89,9 @@ def cases() -> Iterator[Case]:
     yield from _reviews()
     yield from _events()
     yield from _labels()
+    yield from _label_shift()
+    yield from _numbers()
+    yield from _timeouts()
     yield from _segments()
 
 
@@ -228,7 +237,8 @@ def _tolerant() -> Iterator[Case]:
 
 def _latency() -> Iterator[Case]:
     def row(case: str, stream: Pairs, truth: str, **more: Any) -> Case:
-        simulate = partial(latencies.simulate, stream)
+        least = NEVER_PROVEN if stream.onset else latencies.LEAST_PAIRS
+        simulate = partial(latencies.simulate, stream, least)
         return _case("latency_p95_ms regression +10 %", case, simulate, truth, **{"chunk": 50, **more})
 
     yield row("equal", Pairs(), "within")
@@ -247,17 +257,22 @@ def _latency() -> Iterator[Case]:
     yield row("latency +20 %", Pairs(factor=1.2), "beyond")
     yield row("latency +30 %", Pairs(factor=1.3), "beyond")
     yield row("latency +60 %", Pairs(factor=1.6, looks=200), "beyond")
+    yield row("latency +30 % later", Pairs(factor=1.3, looks=600, onset=400), "beyond", note=LATE, chunk=25)
 
 
 def _reviews() -> Iterator[Case]:
-    def row(case: str, stream: Reviews, truth: str) -> Case:
-        return _case("human_review_score delta -0.02", case, partial(reviews.simulate, stream), truth, chunk=100)
+    def row(case: str, stream: Reviews, truth: str, note: str | None = None) -> Case:
+        least = NEVER_PROVEN if stream.onset else reviews.LEAST_PAIRS
+        simulate = partial(reviews.simulate, stream, least)
+        return _case("human_review_score delta -0.02", case, simulate, truth, chunk=100, note=note)
 
     yield row("equal", Reviews(delta=0.0), "within")
     yield row("exactly at the limit", Reviews(delta=-0.02), "at")
     yield row("exactly at the limit, 2 % lose everything", Reviews(delta=-0.02, ruined=True), "at")
     yield row("just beyond, -0.022", Reviews(delta=-0.022), "beyond")
     yield row("score -0.05", Reviews(delta=-0.05), "beyond")
+    later = LATE.replace("20,000", "2,000 reviews")
+    yield row("score -0.05 later", Reviews(delta=-0.05, looks=600, onset=200), "beyond", later)
 
 
 def _events() -> Iterator[Case]:
@@ -279,6 +294,47 @@ def _labels() -> Iterator[Case]:
     yield row("exactly at the limit", Traffic(baseline=0.0, candidate=0.05), "at")
     yield row("just beyond, 5.5 %", Traffic(baseline=0.0, candidate=0.055), "beyond")
     yield row("10 % change", Traffic(baseline=0.0, candidate=0.1), "beyond")
+
+
+def _label_shift() -> Iterator[Case]:
+    def row(case: str, stream: Labels, truth: str) -> Case:
+        simulate = partial(shares.simulate, SHIFT, stream)
+        return _case("label_shift maximum 5 %", case, simulate, truth, chunk=100)
+
+    yield row("2 % change, every share stays", Labels(churn=0.02, shift=0.0), "within")
+    yield row("exactly at the limit", Labels(churn=0.02, shift=0.05), "at")
+    yield row("just beyond, 5.5 %", Labels(churn=0.02, shift=0.055), "beyond")
+    yield row("8 % turn from one label to another", Labels(churn=0.02, shift=0.08), "beyond")
+    yield row("20 % turn from one label to another", Labels(churn=0.02, shift=0.2), "beyond")
+
+
+def _numbers() -> Iterator[Case]:
+    def tokens(case: str, truth: str, sigma: float, ratio: float) -> Case:
+        simulate = partial(numbers.simulate, TOKENS, Tokens(sigma=sigma, ratio=ratio))
+        label = "completion_tokens regression +10 %"
+        return _case(label, f"{case}, lognormal sigma {sigma:g}", simulate, truth, chunk=20)
+
+    for sigma in (1.0, 2.0):
+        yield tokens("equal", "within", sigma, 1.0)
+        yield tokens("exactly at the limit", "at", sigma, 1.1)
+        yield tokens("+15 %", "beyond", sigma, 1.15)
+        yield tokens("+30 %", "beyond", sigma, 1.3)
+
+    def cited(case: str, truth: str, delta: float) -> Case:
+        simulate = partial(numbers.simulate, CITED, Cited(delta=delta))
+        return _case("citation_rate delta -0.02", case, simulate, truth, chunk=20)
+
+    yield cited("equal", "within", 0.0)
+    yield cited("exactly at the limit", "at", -0.02)
+    yield cited("just beyond, -0.022", "beyond", -0.022)
+    yield cited("-0.05", "beyond", -0.05)
+
+
+def _timeouts() -> Iterator[Case]:
+    row = partial(_rate, TIMEOUTS, "timeout_rate maximum 1 %")
+    yield row("0.1 % in both arms", Traffic(baseline=0.001, candidate=0.001), "within")
+    yield row("exactly at the limit", Traffic(baseline=0.001, candidate=0.01), "at")
+    yield row("timeouts 3 %", Traffic(baseline=0.001, candidate=0.03), "beyond")
 
 
 def _segments() -> Iterator[Case]:
