@@ -36,7 +36,7 @@ Row = dict[str, Any]
 
 def calibrate(case: Case, runs: int, seed: int = SEED) -> Row:
     """Simulate one row."""
-    runs *= case.times
+    runs = max(int(runs * case.times), 1)
     random = np.random.default_rng([seed, zlib.crc32(f"{case.gate}/{case.case}".encode())])
     ours: list[Outcome] = []
     theirs: dict[str, list[Outcome]] = {}

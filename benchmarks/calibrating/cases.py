@@ -13,7 +13,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from calibrating import events, fleets, latencies, numbers, rates, reviews, shares, slow_minutes
+from calibrating import confidences, events, fleets, latencies, numbers, rates, reviews, shares, slow_minutes
+from calibrating.confidences import Confidences
 from calibrating.events import Events
 from calibrating.fleets import Fleet
 from calibrating.latencies import Pairs
@@ -29,8 +30,9 @@ Simulate = Callable[[int, np.random.Generator], tuple[Outcome, dict[str, Outcome
 
 BURSTS: Final = (
     "requests of one instance do not fail independently; per-request tests take a burst for a trend."
-    " A gate on a rate can be told to tolerate them, at a price in time."
+    " `tolerate_bursts` judges by instance and minute, at a price in time."
 )
+STORM: Final = "both arms fail 3 % on average, three times the limit; a few bursts must tell them apart"
 LATE: Final = (
     "delays are pairs since the start of the rollout; the fault begins at 20,000."
     " The gate asks for a million samples, so that it promotes nothing before."
@@ -43,7 +45,8 @@ NEVER_PROVEN: Final = 1_000_000
 class Case:
     """One row. ``chunk``: runs simulated at once, which decides memory and, with the seed, the numbers.
 
-    ``times``: so many times the runs of other rows, where a rate lies too near 5 % for fewer to tell.
+    ``times``: so many times the runs of other rows, where a rate lies too near 5 % for fewer to tell; a fourth
+    where the fault is so far beyond the limit that only the delay is of interest.
     """
 
     gate: str
@@ -52,7 +55,7 @@ class Case:
     within: bool
     beyond: bool
     chunk: int = 200
-    times: int = 1
+    times: float = 1
     note: str | None = None
     known_weakness: bool = False
 
@@ -67,6 +70,7 @@ REGRESSION: Final = _gate(name="error_regression", measure="error_rate", maximum
 SCHEMA: Final = _gate(name="schema_validation_pass_rate", minimum=0.995)
 LABELS: Final = _gate(name="label_change_rate", maximum=0.05)
 SHIFT: Final = _gate(name="label_shift", maximum=0.05)
+CONFIDENCE: Final = _gate(name="confidence_shift", maximum=0.1)
 TOKENS: Final = _gate(name="completion_tokens", maximum_regression_percent=10, cap=4096)
 CITED: Final = _gate(name="citation_rate", minimum_delta=-0.02)
 TIMEOUTS: Final = _gate(name="timeout_rate", maximum=0.01)
@@ -92,6 +96,7 @@ def cases() -> Iterator[Case]:
     yield from _events()
     yield from _labels()
     yield from _label_shift()
+    yield from _confidence_shift()
     yield from _numbers()
     yield from _timeouts()
     yield from _segments()
@@ -103,6 +108,8 @@ def _rate(gate: GateSpec, label: str, case: str, stream: Traffic, truth: str, **
 
 def _case(label: str, case: str, simulate: Simulate, truth: str, **more: Any) -> Case:
     within, beyond = truth in ("within", "at"), truth in ("at", "beyond")
+    if not within and not case.startswith("just beyond"):
+        more.setdefault("times", 0.25)
     return Case(gate=label, case=case, simulate=simulate, within=within, beyond=beyond, **more)
 
 
@@ -226,6 +233,15 @@ def _tolerant_absolute() -> Iterator[Case]:
     two = replace(hourly, longest=2)
     yield row("bursts of 1 or 2 minutes, 1 an hour, 19 and 1 instances", replace(two, instances=(19, 1)), "within")
     yield row("bursts of 1 or 2 minutes, 1 an hour, 4 and 4 instances", replace(two, instances=(4, 4)), "within")
+    stormy = replace(two, bursts_an_hour=4.0)
+    for instances in ((1, 1), (4, 4)):
+        yield row(
+            f"bursts of 1 or 2 minutes, 4 an hour, {instances[0]} and {instances[1]} instances",
+            replace(stormy, instances=instances),
+            "within",
+            note=STORM,
+            known_weakness=True,
+        )
     yield row("exactly at the limit", replace(healthy, candidate=0.01), "at", times=4)
     yield row(
         "exactly at the limit, half of it in bursts",
@@ -365,6 +381,18 @@ def _label_shift() -> Iterator[Case]:
     yield row("just beyond, 5.5 %", Labels(churn=0.02, shift=0.055), "beyond")
     yield row("8 % turn from one label to another", Labels(churn=0.02, shift=0.08), "beyond")
     yield row("20 % turn from one label to another", Labels(churn=0.02, shift=0.2), "beyond")
+
+
+def _confidence_shift() -> Iterator[Case]:
+    def row(case: str, lost: float, truth: str) -> Case:
+        simulate = partial(confidences.simulate, CONFIDENCE, Confidences(lost=lost))
+        return _case("confidence_shift maximum 10 %", case, simulate, truth, chunk=100)
+
+    yield row("equal", 0.0, "within")
+    yield row("exactly at the limit", 0.1, "at")
+    yield row("just beyond, 11 %", 0.11, "beyond")
+    yield row("20 % lose their confidence", 0.2, "beyond")
+    yield row("40 % lose their confidence", 0.4, "beyond")
 
 
 def _numbers() -> Iterator[Case]:

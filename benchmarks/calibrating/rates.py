@@ -124,12 +124,13 @@ def _peers(gate: GateSpec, drawn: Windows, per_minute: int) -> dict[str, Outcome
 
 
 def _segment_peers(gate: GateSpec, cells: Windows, per_minute: int) -> dict[str, Outcome]:
-    """The same per segment; the Mann-Whitney judge on all requests only (segments have too few)."""
+    """The same for each segment."""
     bad, base, total = (_minutes(c, per_minute) for c in (cells.bad, cells.baseline_bad, cells.total))
     threshold, z_test = (np.any(alarm, axis=2) for alarm in _alarm(gate, bad, base, total))
     found = {"window_threshold": peers.alarms(threshold, MINUTE), "z_test": peers.alarms(z_test, MINUTE)}
     if gate.measure not in ("label_change_rate", "output_change_rate"):
-        everything = total.sum(axis=2)
-        judged = peers.mann_whitney(base.sum(axis=2) / everything, bad.sum(axis=2) / everything)
+        # A segment without a request in a minute has rate 0 in both arms there, which is a tie.
+        each = [np.moveaxis(c / np.maximum(total, 1), 2, 1).reshape(-1, total.shape[1]) for c in (base, bad)]
+        judged: Mask = np.any(peers.mann_whitney(*each).reshape(len(total), -1, total.shape[1]), axis=1)
         found["mann_whitney"] = peers.alarms(judged, MINUTE)
     return found
