@@ -16,7 +16,9 @@ from typing import Annotated, Any, Final, Literal, Self
 import orjson
 from pydantic import Field, ValidationError, WithJsonSchema, field_validator
 
+from paritygate.comparators.measuring import LATENCY_RATIO
 from paritygate.comparators.settings import JoinSettings
+from paritygate.gates.measures import LABEL_SHIFT
 from paritygate.gates.spec import KEYS, GateError, GateSpec, parse_gates
 from paritygate.rollouts.complaint import complain, did_you_mean, gate_problem, problem
 from paritygate.rollouts.ladder import Ladder, Stage
@@ -193,6 +195,11 @@ class RolloutPlan(Section):
         """
         return self.ladder.stage(name)
 
+    def _latency_ratio(self) -> float:
+        """What the candidate's latency may be by the first required gate that compares latencies, else 1.1."""
+        ratios = [1.0 + g.limit / 100.0 for g in self.gates if g.required and g.latency_shifts()]
+        return ratios[0] if ratios else LATENCY_RATIO
+
     def join_settings(self) -> JoinSettings:
         """What the join needs to know of this plan."""
         shifts = dict.fromkeys(shift for gate in self.gates for shift in gate.latency_shifts())
@@ -200,7 +207,10 @@ class RolloutPlan(Section):
             rollout_id=self.rollout,
             dimensions=self.segments,
             latency_shifts=tuple(shifts),
+            latency_ratio=self._latency_ratio(),
             instances=any(gate.tolerate_bursts for gate in self.gates),
+            numbers=tuple(dict.fromkeys(rule for gate in self.gates if (rule := gate.number_rule()) is not None)),
+            label_shares=any(gate.measure == LABEL_SHIFT for gate in self.gates),
             output_rules=self.output.rules(),
             diff_rules=self.diff.rules(),
             **self.join.model_dump(),
@@ -235,6 +245,8 @@ def _plain_gate(gate: GateSpec) -> dict[str, Any]:
     options = {
         "max_rate_to_exclude_per_hour": gate.max_rate_to_exclude_per_hour,
         "segment_maximum": gate.segment_maximum,
+        "source": gate.source,
+        "cap": gate.cap,
         "tolerate_bursts": gate.tolerate_bursts or None,  # left out as it was before there was such an option
         "max_bursts_to_exclude_per_hour": gate.max_bursts_to_exclude_per_hour,
         "alpha_rollback": gate.alpha_rollback,

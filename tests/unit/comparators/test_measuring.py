@@ -37,7 +37,11 @@ def flagged(measured: Measured) -> set[str]:
     return {name for name, mask in zip(COUNT_NAMES, measured.flags, strict=True) if mask[0]}
 
 
-PAIR = {"requests", "pairs"}
+PAIR = {"requests", "pairs", "timeouts_counted"}
+#: What every baseline counts as whose candidate never came.
+MISSING = {
+    "requests", "missing_candidate", "candidate_errors", "timeouts_counted", "candidate_timeouts",
+}  # fmt: skip
 BOTH = {"baseline_checked", "candidate_checked"}
 
 
@@ -49,10 +53,17 @@ BOTH = {"baseline_checked", "candidate_checked"}
         (row(), row(Status.ERROR, Role.SHADOW),
          {*PAIR, "baseline_checked", "candidate_errors", "candidate_only_errors", "live_baseline"}),
         (row(Status.TIMEOUT), row(role=Role.SHADOW),
-         {*PAIR, "candidate_checked", "baseline_errors", "baseline_only_errors", "live_baseline",
-          "live_baseline_errors"}),
+         {*PAIR, "candidate_checked", "baseline_errors", "baseline_only_errors", "baseline_timeouts",
+          "baseline_only_timeouts", "live_baseline", "live_baseline_errors"}),
         (row(Status.ERROR, Role.SHADOW), row(Status.TIMEOUT),
-         {*PAIR, "baseline_errors", "candidate_errors", "live_candidate", "live_candidate_errors"}),
+         {*PAIR, "baseline_errors", "candidate_errors", "candidate_timeouts", "candidate_only_timeouts",
+          "live_candidate", "live_candidate_errors", "live_candidate_timeouts"}),
+        (row(Status.TIMEOUT), row(Status.TIMEOUT, Role.SHADOW),
+         {*PAIR, "baseline_errors", "candidate_errors", "candidate_timeouts", "baseline_timeouts", "live_baseline",
+          "live_baseline_errors"}),
+        (row(), row(Status.TIMEOUT, Role.SHADOW),
+         {*PAIR, "baseline_checked", "candidate_errors", "candidate_only_errors", "candidate_timeouts",
+          "candidate_only_timeouts", "live_baseline"}),
         (row(), row(output=BROKEN, role=Role.SHADOW),
          {*PAIR, *BOTH, "candidate_invalid", "candidate_only_invalid", "live_baseline", "output_changes"}),
         (row(output=BROKEN, role=Role.SHADOW), row(),
@@ -87,22 +98,22 @@ def test_what_a_pair_counts_as(baseline: Rows, candidate: Rows, names: set[str])
 @pytest.mark.parametrize(
     ("arm", "alone", "names"),
     [
-        (BASELINE, row(), {"requests", "missing_candidate", "candidate_errors", "candidate_only_errors",
-                           "baseline_checked", "live_baseline"}),
+        (BASELINE, row(),
+         {*MISSING, "candidate_only_errors", "candidate_only_timeouts", "baseline_checked", "live_baseline"}),
         (BASELINE, row(Status.ERROR, Role.SHADOW),
-         {"requests", "missing_candidate", "candidate_errors", "baseline_errors", "live_candidate",
-          "live_candidate_errors"}),
+         {*MISSING, "candidate_only_timeouts", "baseline_errors", "live_candidate", "live_candidate_errors",
+          "live_candidate_timeouts"}),
         (BASELINE, row(output=BROKEN),
-         {"requests", "missing_candidate", "candidate_errors", "candidate_only_errors", "baseline_checked",
-          "baseline_invalid", "live_baseline"}),
+         {*MISSING, "candidate_only_errors", "candidate_only_timeouts", "baseline_checked", "baseline_invalid",
+          "live_baseline"}),
         (BASELINE, row(Status.TIMEOUT),
-         {"requests", "missing_candidate", "candidate_errors", "baseline_errors", "live_baseline",
-          "live_baseline_errors"}),
+         {*MISSING, "baseline_errors", "baseline_timeouts", "live_baseline", "live_baseline_errors"}),
         (CANDIDATE, row(output=BROKEN, role=Role.SHADOW), {"missing_baseline"}),
         (CANDIDATE, row(output=BROKEN),
          {"missing_baseline", "live_candidate", "live_candidate_checked", "live_candidate_invalid",
           "candidate_checked", "candidate_invalid"}),
-        (CANDIDATE, row(Status.TIMEOUT), {"missing_baseline", "live_candidate", "live_candidate_errors"}),
+        (CANDIDATE, row(Status.TIMEOUT),
+         {"missing_baseline", "live_candidate", "live_candidate_errors", "live_candidate_timeouts"}),
         (BASELINE, row(Status.SHED), {"shed"}),
         (CANDIDATE, row(Status.SHED), {"shed"}),
     ],
@@ -156,3 +167,16 @@ def test_examples_are_the_smallest_by_kind_and_request() -> None:
         [("candidate_only_error", "error"), ("label_change", "label differs")],
         [("candidate_invalid", "missing.p"), ("label_change", "label differs")],
     ]
+
+
+@pytest.mark.parametrize(
+    ("baseline_ms", "candidate_ms", "name"),
+    [(100.0, 137.6, "slower"), (100.0, 137.4, ""), (100.0, 100.0, ""), (100.0, 88.1, ""), (100.0, 87.9, "faster")],
+)
+def test_clearly_slower_and_faster_mirror_each_other(baseline_ms: float, candidate_ms: float, name: str) -> None:
+    """At 1.1 times the baseline allowed: beyond 1.25 times that, or below that over 1.25; failures are neither."""
+    measured = measure_pairs(row(latency_ms=baseline_ms), row(latency_ms=candidate_ms), CHECKS, 1.1)
+    failed = measure_pairs(row(latency_ms=baseline_ms), row(Status.ERROR, latency_ms=candidate_ms), CHECKS, 1.1)
+
+    assert flagged(measured) & {"slower", "faster"} == ({name} if name else set())
+    assert not flagged(failed) & {"slower", "faster"}
