@@ -173,6 +173,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "pairs": options.pairs,
             "runs": options.runs,
             "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+            "load_average": round(os.getloadavg()[0], 1),
             "versions": {"python": platform.python_version(), **{name: version(name) for name in names}},
         }
         options.json.parent.mkdir(parents=True, exist_ok=True)
