@@ -83,7 +83,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="The join on a real Kafka, beside its peers.")
     parser.add_argument("--quick", action="store_true", help="a few thousand pairs each: whether all is right")
     parser.add_argument(
-        "--only", action="append", metavar="ROW", default=[], help="an engine, 'linear' or 'memory'"
+        "--only", action="append", metavar="ROW", default=[], help="an engine, linear, memory or latency"
     )
     parser.add_argument("--pairs", type=int, help=f"of the plain Avro rows of ours (default {FULL.plain:,})")
     parser.add_argument("--runs", type=int, help=f"of ours and Kafka Streams (default {FULL.runs})")

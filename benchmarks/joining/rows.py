@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from joining import ours
-from joining.figures import Run, growth_percent, summary
+from joining import live, ours
+from joining.figures import Run, growth_percent, stages_us, summary
 from joining.peers import CannotRunError, Peers
 from joining.stage import Stage
 from joining.traffic import Traffic
@@ -42,12 +42,14 @@ class Sizes:
     slow_runs: int = 3
     partitions: int = 4
     memory_partitions: int = 8
+    live_seconds: int = 30
+    live_per_s: int = 20_000
 
 
 FULL = Sizes()
 QUICK = Sizes(
     plain=30_000, kafka_streams=10_000, quixstreams=4_000, faust_tables=3_000, json=10_000, outputs=10_000,
-    short=10_000, runs=1, slow_runs=1,
+    short=10_000, runs=1, slow_runs=1, live_seconds=8, live_per_s=500,
 )  # fmt: skip
 
 
@@ -58,7 +60,7 @@ class Rows:
         self._bootstrap, self._folder, self._sizes, self._only, self._say = bootstrap, folder, sizes, only, say
         self._peers = Peers(folder / "peers")
         self._stages = 0
-        self.result: dict[str, Any] = {"engines": {}, "linear": {}, "memory": {}, "skipped": {}}
+        self.result: dict[str, Any] = {"engines": {}, "linear": {}, "memory": {}, "latency": {}, "skipped": {}}
 
     def all(self) -> None:
         """Every row that was asked for."""
@@ -67,6 +69,7 @@ class Rows:
         self._outputs()
         self._segments()
         self._memory()
+        self._latency()
 
     # -- kinds of traffic --------------------------------------------------------------------------------------
 
@@ -131,6 +134,15 @@ class Rows:
             }
             self._say(f"memory: {self.result['memory']}")
 
+    def _latency(self) -> None:
+        if not self._wanted("latency"):
+            return
+        sizes = self._sizes
+        traffic = Traffic(pairs=sizes.live_per_s * sizes.live_seconds, start_ms=0, per_s=sizes.live_per_s)
+        row = live.measure(self._bootstrap, "live", self._folder / "worker", traffic, sizes.partitions)
+        self.result["latency"] = row
+        self._say(f"latency: {row}")
+
     # -- one row -----------------------------------------------------------------------------------------------
 
     def _ours(self, stage: Stage, *, workers: int = 1, rules: str = ours.NO_CONTRACT) -> Run:
@@ -150,6 +162,9 @@ class Rows:
             self._say(f"{name} is skipped: {reason}")
             return []
         self.result["engines"][name] = {**summary(runs), **_correct(runs)}
+        if runs[0].stages_s:
+            middle = sorted(runs, key=lambda run: run.pairs_per_s)[len(runs) // 2]
+            self.result["engines"][name]["stages_us_per_pair"] = stages_us(middle)
         return runs
 
     def _linear(self, name: str, stage: Stage) -> None:
