@@ -16,10 +16,10 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; 
 	  "$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null && { echo "$$p"; break; }; \
 	done)
 
-.PHONY: help setup demo test check calibrate bench-join docs lock broker-up broker-down clean
+.PHONY: help setup demo test check calibrate bench-evaluation bench-join docs lock broker-up broker-down clean
 
 help: ## list the verbs
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## install everything into .venv, versions and hashes from requirements.lock
 
@@ -51,6 +51,9 @@ check: setup lint ## style, types, floors, and what is in the wheel
 
 calibrate: setup ## simulate false alarms and delays of every gate into benchmarks/results; ARGS="--runs N"
 	@"$(BIN)/python" benchmarks/calibration.py --json benchmarks/results/calibration.json $(ARGS)
+
+bench-evaluation: setup ## time one look at the gates into benchmarks/results; ARGS="--repeats N"
+	@"$(BIN)/python" benchmarks/evaluation.py --json benchmarks/results/evaluation.json $(ARGS)
 
 bench-join: setup ## measure the join and its peers on a real Kafka into benchmarks/results; ARGS="--quick"
 	@"$(BIN)/python" benchmarks/join.py --json benchmarks/results/join.json $(ARGS)

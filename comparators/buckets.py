@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from paritygate.comparators import confidence, instances, latency, scores
+from paritygate.comparators import confidence, instances, labels, latency, numbers, scores
 
 BUCKET_COUNTS: Final[dict[str, int]] = {
     "latency": latency.BUCKETS,
@@ -16,4 +16,6 @@ BUCKET_COUNTS: Final[dict[str, int]] = {
     "scores": scores.BUCKETS,
     "confidence": confidence.BUCKETS,
     instances.FAMILY: instances.BUCKETS,
+    labels.FAMILY: labels.BUCKETS,
+    numbers.FAMILY: numbers.BUCKETS,
 }

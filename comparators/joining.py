@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from paritygate.comparators import confidence, instances, latency
+from paritygate.comparators import confidence, instances, labels, latency, numbers
 from paritygate.comparators.answers import OutputChecks
 from paritygate.comparators.measuring import Measured, examples_of, measure_alone, measure_pairs
 from paritygate.comparators.pairing import BASELINE, CANDIDATE, Pairing
@@ -76,6 +76,7 @@ class RolloutJoin:
         self._lap = lap or _no_lap
         self._vocabulary = Vocabulary(settings.dimensions, settings.max_values_per_dimension, settings.max_cells)
         self._checks = OutputChecks(settings.output_rules, settings.diff_rules)
+        self._numbers = numbers.names(settings.numbers)
         self.scored = Scored(settings.dedupe_ms)
         self._reported_through: int | None = None
 
@@ -150,7 +151,7 @@ class RolloutJoin:
         else:
             cells[admit] = self._vocabulary.cells(batch, rows[admit])
         at = instances.places(batch.instance_id.take(rows)) if self.settings.instances else _nowhere(len(rows))
-        return Rows.of(batch, rows, source, event_at_ms=times, cell=cells, instance=at)
+        return Rows.of(batch, rows, source, event_at_ms=times, cell=cells, instance=at, names=self._numbers)
 
     def _arrive(self, arm: int, rows: Rows) -> None:
         got = self.pairing.arrive(arm, rows, self.horizon_ms)
@@ -211,6 +212,17 @@ class RolloutJoin:
         sure = confidence.pair_histograms(measured.baseline_confidence[rows], measured.candidate_confidence[rows])
         for family, buckets in sure.items():
             window.add_histogram(family, buckets)
+        if self.settings.label_shares:
+            self._count_labels(window, measured, rows)
+        if self.settings.numbers:
+            both = rows[measured.answered[rows]]
+            counted, totals = numbers.pair_counts(
+                self.settings.numbers, measured.baseline_numbers[both], measured.candidate_numbers[both]
+            )
+            for family, buckets in counted.items():
+                window.add_histogram(family, buckets)
+            for key, count in totals.items():
+                window.bump(key, count)
         inside = np.zeros(len(measured.cell), np.bool_)
         inside[rows] = True
         for key, noted in measured.remarks.items():
@@ -221,6 +233,15 @@ class RolloutJoin:
         )
         if examples:
             window.examples = merge_examples(window.examples, examples, self.settings.max_examples)
+
+    @staticmethod
+    def _count_labels(window: Window, measured: Measured, rows: I64) -> None:
+        both = rows[measured.answered[rows]]
+        found = labels.pair_histograms(measured.baseline_label[both], measured.candidate_label[both])
+        found |= labels.live_histogram("baseline", measured.baseline_label[rows[measured.baseline_seen[rows]]])
+        found |= labels.live_histogram("candidate", measured.candidate_label[rows[measured.candidate_seen[rows]]])
+        for family, buckets in found.items():
+            window.add_histogram(family, buckets)
 
     # -- outcomes and platform ---------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ from paritygate.schemas.prediction import ARMS, ROLES, STATUSES, Role, Status
 MAX_DETAIL_CHARS: Final = 80
 _OK: Final = STATUSES.index(Status.OK)
 _SHED: Final = STATUSES.index(Status.SHED)
+_TIMEOUT: Final = STATUSES.index(Status.TIMEOUT)
 _PRIMARY: Final = ROLES.index(Role.PRIMARY)
 
 EXAMPLE_MISSING: Final = "missing_candidate"
@@ -40,6 +41,8 @@ class Measured:
     of the requests in ``timed`` (baseline answered); the candidate's is ``+inf`` where it failed.
     ``baseline_instance`` / ``candidate_instance``: places of the instances, 0 where unknown.
     ``baseline_confidence`` / ``candidate_confidence``: of the requests that both answered, NaN elsewhere.
+    ``answered``: which requests both answered; there ``…_label`` and ``…_numbers`` are those of the arms.
+    ``baseline_seen`` / ``candidate_seen``: whose answer by that arm a user saw.
     ``remarks``: by total to bump, the requests that bump it, each once. ``examples``: by kind, the detail of
     each request that is one.
     """
@@ -55,6 +58,13 @@ class Measured:
     candidate_instance: I8
     baseline_confidence: F64
     candidate_confidence: F64
+    answered: B1
+    baseline_seen: B1
+    candidate_seen: B1
+    baseline_label: Objects
+    candidate_label: Objects
+    baseline_numbers: Objects
+    candidate_numbers: Objects
     remarks: dict[str, I64] = field(default_factory=dict)
     examples: dict[str, dict[int, str]] = field(default_factory=dict)
 
@@ -76,6 +86,10 @@ def measure_pairs(baseline: Rows, candidate: Rows, checks: OutputChecks) -> Meas
     flag["requests"] = flag["pairs"] = asked
     flag["baseline_errors"], flag["candidate_errors"] = bad, failed
     flag["candidate_only_errors"], flag["baseline_only_errors"] = good & failed, bad & fine
+    flag["timeouts_counted"] = asked
+    late, theirs_late = (asked & (rows.status == _TIMEOUT) for rows in (candidate, baseline))
+    flag["candidate_timeouts"], flag["baseline_timeouts"] = late, theirs_late
+    flag["candidate_only_timeouts"], flag["baseline_only_timeouts"] = late & ~theirs_late, theirs_late & ~late
     ours = checks.read(baseline.output, good)
     baseline_invalid = _check(measured, BASELINE, ours, good)
     live = (candidate.role == _PRIMARY) & (candidate.status != _SHED)
@@ -89,6 +103,7 @@ def measure_pairs(baseline: Rows, candidate: Rows, checks: OutputChecks) -> Meas
     different = np.flatnonzero(good & fine & (baseline.output != candidate.output).astype(np.bool_))
     flag["output_changes"] = _compare(measured, checks.changes(ours, theirs, different))
     flag["live_candidate"], flag["live_candidate_errors"] = live, live & ~live_fine
+    flag["live_candidate_timeouts"] = live & (candidate.status == _TIMEOUT)
     flag["live_candidate_checked"], flag["live_candidate_invalid"] = live_fine, live_fine & candidate_invalid
     live = (baseline.role == _PRIMARY) & (baseline.status != _SHED)
     flag["live_baseline"], flag["live_baseline_errors"] = live, live & (baseline.status != _OK)
@@ -96,6 +111,9 @@ def measure_pairs(baseline: Rows, candidate: Rows, checks: OutputChecks) -> Meas
     measured.candidate_ms = np.where(fine, candidate.latency_ms, np.inf)
     measured.baseline_confidence = np.where(good & fine, baseline.confidence, np.nan)
     measured.candidate_confidence = np.where(good & fine, candidate.confidence, np.nan)
+    measured.answered = good & fine
+    measured.candidate_label, measured.candidate_numbers = candidate.label, candidate.numbers
+    measured.candidate_seen, measured.baseline_seen = live_fine, live & (baseline.status == _OK)
     ends = [status.value for status in STATUSES]
     measured.examples[EXAMPLE_ERROR] = {
         i: ends[candidate.status[i]] for i in np.flatnonzero(good & failed).tolist()
@@ -117,16 +135,22 @@ def measure_alone(arm: int, rows: Rows, checks: OutputChecks) -> Measured:
         fine = live & (rows.status == _OK)
         invalid = _check(measured, CANDIDATE, checks.read(rows.output, fine), fine)
         flag["live_candidate"], flag["live_candidate_errors"] = live, live & ~fine
+        flag["live_candidate_timeouts"] = live & (rows.status == _TIMEOUT)
         flag["live_candidate_checked"], flag["live_candidate_invalid"] = fine, invalid
+        measured.candidate_seen = fine
         return measured
     good, bad = (asked & (rows.status == _OK)), (asked & (rows.status != _OK))
     flag["requests"] = flag["missing_candidate"] = flag["candidate_errors"] = asked
     flag["baseline_errors"], flag["candidate_only_errors"] = bad, good
+    theirs_late = asked & (rows.status == _TIMEOUT)
+    flag["timeouts_counted"] = flag["candidate_timeouts"] = asked
+    flag["baseline_timeouts"], flag["candidate_only_timeouts"] = theirs_late, asked & ~theirs_late
     _check(measured, BASELINE, checks.read(rows.output, good), good)
     live = asked & (rows.role != _PRIMARY)  # the baseline was the mirror, so the user waited for the candidate
-    flag["live_candidate"] = flag["live_candidate_errors"] = live
+    flag["live_candidate"] = flag["live_candidate_errors"] = flag["live_candidate_timeouts"] = live
     flag["live_baseline"] = asked & (rows.role == _PRIMARY)
     flag["live_baseline_errors"] = bad & (rows.role == _PRIMARY)
+    measured.baseline_seen = good & (rows.role == _PRIMARY)
     measured.timed = good
     measured.candidate_ms = np.full(len(rows), np.inf)
     measured.candidate_instance = np.zeros(len(rows), np.int8)
@@ -145,13 +169,18 @@ class _Flags:
 
 
 def _blank(rows: Rows) -> Measured:
+    """Nothing measured yet; what belongs to an arm is that of ``rows`` until it is said otherwise."""
     count = len(rows)
+    none = np.zeros((3, count), np.bool_)
     return Measured(
         request_id=rows.request_id, event_at_ms=rows.event_at_ms, cell=rows.cell,
         flags=np.zeros((len(COUNT_NAMES), count), np.bool_), timed=np.zeros(count, np.bool_),
         baseline_ms=rows.latency_ms, candidate_ms=rows.latency_ms,
         baseline_instance=rows.instance, candidate_instance=rows.instance,
         baseline_confidence=np.full(count, np.nan), candidate_confidence=np.full(count, np.nan),
+        answered=none[0], baseline_seen=none[1], candidate_seen=none[2],
+        baseline_label=rows.label, candidate_label=rows.label,
+        baseline_numbers=rows.numbers, candidate_numbers=rows.numbers,
     )  # fmt: skip
 
 

@@ -66,7 +66,8 @@ class Pending:
         """The rows in these slots; the slots become free."""
         rows = self._columns.take(slots)
         self._live[slots] = False
-        for column in (self._columns.request_id, self._columns.label, self._columns.output):
+        columns = self._columns
+        for column in (columns.request_id, columns.label, columns.output, columns.numbers):
             column[slots] = None  # let go of the strings
         self._free[self._free_count : self._free_count + len(slots)] = slots
         self._free_count += len(slots)
@@ -232,4 +233,5 @@ def _content(rows: Rows, i: int) -> tuple[object, ...]:
         None if np.isnan(rows.confidence[i]) else float(rows.confidence[i]),
         float(rows.latency_ms[i]),
         rows.output[i],
+        rows.numbers[i],
     )

@@ -6,7 +6,7 @@ request id is kept whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -34,6 +34,7 @@ COLUMNS: Final[tuple[tuple[str, type], ...]] = (
     ("confidence", np.float64),
     ("label", np.object_),
     ("output", np.object_),
+    ("numbers", np.object_),
     ("cell", np.int32),
     ("instance", np.int8),
 )
@@ -45,6 +46,7 @@ class Rows:
     ``instance`` the place of the instance (``comparators.instances``; 0 where nobody asks).
 
     ``label`` is None where the event has none, ``confidence`` is NaN there. ``event_at_ms`` is clamped.
+    ``numbers``: a tuple of the numbers asked for, each None where the event has none; None if none was asked for.
     """
 
     request_id: Objects
@@ -57,6 +59,7 @@ class Rows:
     confidence: F64
     label: Objects
     output: Objects
+    numbers: Objects
     cell: I32
     instance: I8
 
@@ -78,8 +81,14 @@ class Rows:
         return cls(*(np.zeros(count, dtype) for _, dtype in COLUMNS))
 
     @classmethod
-    def of(cls, batch: EventBatch, rows: I64, source: int, *, event_at_ms: I64, cell: I32, instance: I8) -> Self:
-        """Some rows of a batch; times (clamped), cells and instances are worked out for exactly these rows."""
+    def of(
+        cls, batch: EventBatch, rows: I64, source: int, *, event_at_ms: I64, cell: I32, instance: I8,
+        names: Sequence[str] = (),
+    ) -> Self:  # fmt: skip
+        """Some rows of a batch; times (clamped), cells and instances are worked out for exactly these rows.
+
+        ``names``: which numbers to keep.
+        """
         return cls(
             request_id=_objects(batch.request_id)[rows],
             source=np.full(len(rows), source, np.int8),
@@ -91,6 +100,7 @@ class Rows:
             confidence=batch.confidence[rows],
             label=_decode(batch.label, rows),
             output=_objects(batch.output)[rows],
+            numbers=_numbers(batch, rows, names),
             cell=cell,
             instance=instance,
         )
@@ -100,6 +110,20 @@ def _objects(values: list[str]) -> Objects:
     array = np.empty(len(values), np.object_)
     array[:] = values
     return array
+
+
+def _numbers(batch: EventBatch, rows: I64, names: Sequence[str]) -> Objects:
+    """The numbers of each event by name, in that order."""
+    kept = np.full(len(rows), None, np.object_)
+    if names:
+        none = [None] * len(rows)
+        columns = [_or_none(batch.measures[name][rows]) if name in batch.measures else none for name in names]
+        kept[:] = list(zip(*columns, strict=True))
+    return kept
+
+
+def _or_none(values: F64) -> list[float | None]:
+    return [None if value != value else value for value in values.tolist()]  # noqa: PLR0124  NaN alone is unequal
 
 
 def _decode(codes: Codes, rows: I64) -> Objects:

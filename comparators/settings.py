@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from paritygate.comparators.diff import DiffRules
+from paritygate.comparators.numbers import NumberRule
 from paritygate.comparators.validation import OutputRules
 from paritygate.schemas.errors import ConfigError
 
@@ -34,6 +35,8 @@ class JoinSettings:
     lie after its record's. ``max_pending``: unpaired events kept per arm and partition.
     ``max_values_per_dimension`` and ``max_cells`` bound the segments; what is beyond counts as ``__other__``.
     ``latency_shifts``: bucket shifts of the latency gates (``comparators.latency.shifts``).
+    ``numbers``: differences of numbers that events carry, one for each gate on such. ``label_shares``: whether
+    labels are counted by what they are.
     ``max_examples``: request ids kept per window. ``instances``: whether counts per instance are kept
     (``comparators.instances``), which gates that tolerate bursts ask for.
 
@@ -52,6 +55,8 @@ class JoinSettings:
     max_values_per_dimension: int = 50
     max_cells: int = 2_000
     latency_shifts: tuple[int, ...] = ()
+    numbers: tuple[NumberRule, ...] = ()
+    label_shares: bool = False
     output_rules: OutputRules = field(default_factory=OutputRules)
     diff_rules: DiffRules = field(default_factory=DiffRules.default)
     max_examples: int = 8
@@ -80,6 +85,7 @@ class JoinSettings:
         for name, rules in (("output_rules", OutputRules), ("diff_rules", DiffRules)):
             if name in values:
                 values[name] = rules(**_known(rules, values[name]))
+        values["numbers"] = tuple(NumberRule(**_known(NumberRule, rule)) for rule in values.get("numbers", ()))
         return cls(**values)
 
 

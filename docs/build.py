@@ -146,6 +146,22 @@ def calibration() -> str:
     return "\n".join(lines) + "\n"
 
 
+def evaluation() -> str:
+    """How long one look at the gates takes, by part."""
+    result = json.loads((ROOT / "benchmarks" / "results" / "evaluation.json").read_text())
+    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    lines = [f"`{result['command']}` on {result['machine']}, {versions}, load average {result['load_average']}."]
+    lines += [f"{result['repeats']} repeats.", ""]
+    lines += ["| part | median ms | least to most ms | goal ms | times the reference |", f"|{'---|' * 5}"]
+    for row in result["rows"]:
+        goal = "" if row["goal_ms"] is None else f"{row['goal_ms']:g}"
+        spread = f"{row['least_ms']:.2f} to {row['most_ms']:.2f}"
+        lines.append(
+            f"| {row['part']} | {row['median_ms']:.2f} | {spread} | {goal} | {row['ratio_to_reference']} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
 def _rate(ratio: float | None) -> str:
     return "" if ratio is None else f"{100.0 * ratio:.1f} %"
 
@@ -167,6 +183,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "scenarios": scenarios,
     "command line": command_line,
     "calibration": calibration,
+    "evaluation": evaluation,
 }
 
 

@@ -27,8 +27,10 @@ from paritygate.gates.findings import (
     outstanding,
     parity_log_e,
 )
+from paritygate.gates.label_shift import assess_label_shift
 from paritygate.gates.latencies import assess_latency
-from paritygate.gates.measures import Kind
+from paritygate.gates.measures import LABEL_SHIFT, Kind
+from paritygate.gates.numbers import assess_number
 from paritygate.gates.outcomes import assess_outcome
 from paritygate.gates.rates import assess_rate
 from paritygate.gates.reasons import percent, some
@@ -92,8 +94,12 @@ def assess_gates(
                 verdicts.append(assess_outcome(spec, sums, alphas))
             case Kind.EVENTS:
                 verdicts.append(assess_events(spec, evidence, alphas))
+            case Kind.DRIFT if spec.measure == LABEL_SHIFT:
+                verdicts.append(assess_label_shift(spec, evidence, alphas))
             case Kind.DRIFT:
                 verdicts.append(assess_drift(spec, evidence, alphas))
+            case Kind.NUMBER:
+                verdicts.append(assess_number(spec, evidence, alphas))
     verdicts.append(assess_completeness(sums))
     ratio = assess_sample_ratio(evidence, alpha_rollback, required=sample_ratio_required)
     verdicts.extend(v for v in (assess_dropout(sums, alpha_rollback), ratio) if v is not None)
@@ -114,7 +120,7 @@ def assess_gates(
 def _parity(measure: str, sums: Sums, alpha: float) -> _Found | None:
     """Whether e-BH rejects a segment on a measure that no required gate is declared on."""
     columns = COLUMNS[measure]
-    if columns.paired is None:
+    if columns.paired is None or columns.within is not None:
         return None
     log_e = floored(parity_log_e(measure, sums), sums.segments.count(columns.paired[0]), LEAST_BAD)
     findings = describe(measure, sums, log_e, outstanding(sums, log_e, alpha, math.inf))

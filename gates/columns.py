@@ -15,7 +15,8 @@ class Columns:
     """Names of counts (``comparators.tally.COUNT_NAMES``), and the words for them.
 
     ``live``: (bad, total) among answers that users saw. ``paired``: pairs in which (only the candidate, only
-    the baseline) was bad. ``baseline``: (bad, total) of the baseline.
+    the baseline) was bad. ``baseline``: (bad, total) of the baseline. ``within``: the measure of which all of the
+    bad ones are bad ones too, so that whoever watches that one watches this one.
     """
 
     bad: str
@@ -25,6 +26,7 @@ class Columns:
     live: tuple[str, str] | None = None
     paired: tuple[str, str] | None = None
     baseline: tuple[str, str] | None = None
+    within: str | None = None
 
 
 COLUMNS: Final[dict[str, Columns]] = {
@@ -36,6 +38,16 @@ COLUMNS: Final[dict[str, Columns]] = {
         live=("live_candidate_errors", "live_candidate"),
         paired=("candidate_only_errors", "baseline_only_errors"),
         baseline=("baseline_errors", "requests"),
+    ),
+    "timeout_rate": Columns(
+        bad="candidate_timeouts",
+        total="timeouts_counted",
+        noun="request",
+        verb="timed out",
+        live=("live_candidate_timeouts", "live_candidate"),
+        paired=("candidate_only_timeouts", "baseline_only_timeouts"),
+        baseline=("baseline_timeouts", "timeouts_counted"),
+        within="error_rate",
     ),
     "schema_validation_pass_rate": Columns(
         bad="candidate_invalid",

@@ -35,7 +35,8 @@ class Evidence:
 
     ``whole``: since the rollout began. ``stage``: since the current stage began. ``panes``: coarse parts of
     ``whole``, oldest first, whose starts an onset may have; may be empty. ``pane_starts_ms``,
-    ``stage_from_ms``: event time at which they begin, where known. ``live_batches``: rows
+    ``stage_from_ms``: event time at which they begin, where known. ``pane_counts``: what each pane holds over all
+    cells, ``[panes, COUNT_NAMES]``, where it has been added up already. ``live_batches``: rows
     (live_candidate, live_baseline, bad_candidate, bad_baseline) of the windows with a live error, in window
     order. ``minutes``: counts of each minute that has closed in event time, ``[minutes, COUNT_NAMES]``, oldest
     first. ``opening``: counts of the first minute of the rollout. ``instances``: the closed minutes by instance;
@@ -48,6 +49,7 @@ class Evidence:
     stage: Tally
     panes: tuple[Tally, ...] = ()
     pane_starts_ms: tuple[int, ...] = ()
+    pane_counts: Counts | None = None
     stage_from_ms: int | None = None
     live_batches: npt.NDArray[np.int64] | None = None
     minutes: Counts | None = None
@@ -71,9 +73,17 @@ class Sums:
 
     def __init__(self, evidence: Evidence) -> None:
         self.evidence = evidence
-        self.whole: Counts = evidence.whole.overall()
-        self.stage: Counts = evidence.stage.overall()
         self._histograms: dict[str, Counts] = {}
+
+    @property
+    def whole(self) -> Counts:
+        """Counts over all cells since the rollout began."""
+        return self.segments.total
+
+    @property
+    def stage(self) -> Counts:
+        """Counts over all cells since the stage began."""
+        return self.stage_segments.total
 
     def in_whole(self, name: str) -> int:
         """A count since the rollout began."""
@@ -86,8 +96,12 @@ class Sums:
     @cached_property
     def starts(self) -> Counts:
         """Counts since each possible onset: row 0 the rollout's start, row 1 the stage's, then the panes'."""
-        panes = [pane.overall() for pane in self.evidence.panes[:-1]]
-        later = self.whole - np.cumsum(panes, axis=0) if panes else np.empty((0, len(self.whole)), np.int64)
+        panes = self.evidence.pane_counts
+        if panes is None:
+            panes = np.array([pane.overall() for pane in self.evidence.panes], np.int64).reshape(
+                -1, len(self.whole)
+            )
+        later = self.whole - np.cumsum(panes[:-1], axis=0)
         return np.vstack([self.whole, self.stage, later])
 
     @cached_property
@@ -120,7 +134,7 @@ class Sums:
             tally = Tally(evidence.whole.dimensions)
             for pane in evidence.panes[start - 1 :]:
                 tally.add(pane)
-        return Sums(replace(evidence, whole=tally, panes=()))
+        return Sums(replace(evidence, whole=tally, panes=(), pane_counts=None))
 
     def start_at_ms(self, start: int) -> int | None:
         """When a row of :attr:`starts` other than the first begins, in event time; None where it is not known."""

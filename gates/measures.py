@@ -1,7 +1,8 @@
 """Measures: the table of everything that a gate can be declared on. The reference page is written from it.
 
 Law: a measure that is not in this table is an outcome measure (a KPI in 0..1 from ``outcomes.v1``), and the
-only rule for those is ``minimum_delta``. Missing data never makes a gate pass.
+only rule for those is ``minimum_delta``; or, where the gate says so, a number that the events themselves carry.
+Missing data never makes a gate pass.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ class Rule(StrEnum):
     MINIMUM = "minimum"  # the candidate's own value, at least
     MAXIMUM_REGRESSION_PERCENT = "maximum_regression_percent"  # candidate over baseline, at most +x %
     MINIMUM_DELTA = "minimum_delta"  # candidate minus baseline, at least
+    MAXIMUM_DELTA = "maximum_delta"  # candidate minus baseline, at most
 
 
 @unique
@@ -30,6 +32,7 @@ class Kind(StrEnum):
     OUTCOME = "outcome"
     EVENTS = "events"
     DRIFT = "drift"
+    NUMBER = "number"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +61,14 @@ QUANTILES: Final[dict[str, float]] = {
     "latency_p95_ms": 0.95,
     "latency_p99_ms": 0.99,
 }
+#: The measure that makes the join count labels by what they are.
+LABEL_SHIFT: Final = "label_shift"
+#: What a gate's ``source`` may be: numbers that events carry in ``measures``.
+EVENTS_SOURCE: Final = "events"
+_DELTA_RULES: Final = (Rule.MINIMUM_DELTA, Rule.MAXIMUM_DELTA)
 _LATENCY_RULES: Final = (Rule.MAXIMUM_REGRESSION_PERCENT, Rule.MAXIMUM)
+
+_NUMBER_WITHOUT: Final = "inconclusive (no_data): holds; of one arm only: no harm, and the worst for a pass"
 
 _ROWS: Final[tuple[Measure, ...]] = (
     Measure(
@@ -66,6 +76,13 @@ _ROWS: Final[tuple[Measure, ...]] = (
         kind=Kind.RATE,
         unit="ratio",
         summary="Requests the candidate did not answer: status error, timeout, or no answer within grace.",
+        rules=(Rule.MAXIMUM, Rule.MAXIMUM_REGRESSION_PERCENT),
+    ),
+    Measure(
+        name="timeout_rate",
+        kind=Kind.RATE,
+        unit="ratio",
+        summary="Requests the candidate did not answer in time: status timeout, or no answer within grace.",
         rules=(Rule.MAXIMUM, Rule.MAXIMUM_REGRESSION_PERCENT),
     ),
     Measure(
@@ -122,6 +139,44 @@ _ROWS: Final[tuple[Measure, ...]] = (
         minimum_samples=1000,
     ),
     Measure(
+        name=LABEL_SHIFT,
+        kind=Kind.DRIFT,
+        unit="ratio",
+        summary=(
+            "Largest change of any label's share of the pairs, up or down (labels in 64 buckets of a hash); a label"
+            " that only one arm gave is a change."
+        ),
+        rules=(Rule.MAXIMUM,),
+        minimum_samples=500,
+    ),
+    *(
+        Measure(
+            name=f"{side}_tokens",
+            kind=Kind.NUMBER,
+            unit="tokens",
+            summary=f"Mean {side} tokens of an answer, each answer's held to at most `cap`.",
+            rules=(Rule.MAXIMUM_REGRESSION_PERCENT,),
+            without_data=_NUMBER_WITHOUT,
+        )
+        for side in ("prompt", "completion")
+    ),
+    *(
+        Measure(
+            name=name,
+            kind=Kind.NUMBER,
+            unit="0..1",
+            summary=summary,
+            rules=_DELTA_RULES,
+            higher_is_better=higher,
+            without_data=_NUMBER_WITHOUT,
+        )
+        for name, higher, summary in (
+            ("citation_rate", True, "Mean share of an answer that is cited (or 1 where it cites, else 0)."),
+            ("abstention_rate", False, "Share of answers that abstain (each 1 or 0)."),
+            ("fallback_rate", False, "Share of answers that a fallback model gave (each 1 or 0)."),
+        )
+    ),
+    Measure(
         name="gpu_oom_events",
         kind=Kind.EVENTS,
         unit="events",
@@ -145,11 +200,20 @@ _ROWS: Final[tuple[Measure, ...]] = (
 MEASURES: Final[dict[str, Measure]] = {row.name: row for row in _ROWS}
 
 
-def measure_named(name: str) -> Measure:
-    """The row of a measure; any name outside the table is an outcome measure."""
+def measure_named(name: str, source: str | None = None) -> Measure:
+    """The row of a measure; a name outside the table is an outcome measure, or a number if ``source`` is events."""
     known = MEASURES.get(name)
     if known is not None:
         return known
+    if source == EVENTS_SOURCE:
+        return Measure(
+            name=name,
+            kind=Kind.NUMBER,
+            unit="its own",
+            summary="Mean of a number that events carry.",
+            rules=(Rule.MAXIMUM_REGRESSION_PERCENT, *_DELTA_RULES),
+            without_data=_NUMBER_WITHOUT,
+        )
     return Measure(
         name=name,
         kind=Kind.OUTCOME,
@@ -178,9 +242,15 @@ METHODS: Final[dict[Kind, str]] = {
         "one event too many fails at once. A pass needs running time, and with `max_rate_to_exclude_per_hour`"
         " a Poisson e-process that excludes that rate."
     ),
+    Kind.NUMBER: (
+        "e-process on the mean paired difference, betting on a fixed grid: candidate minus baseline for deltas,"
+        " candidate minus (1 + limit) times baseline for `maximum_regression_percent`. Values are held to 0..`cap`"
+        " (0..1 for deltas), and the difference is rounded to a millionth of its span, either way."
+    ),
     Kind.DRIFT: (
-        "Kolmogorov-Smirnov distance with the time-uniform Dvoretzky-Kiefer-Wolfowitz radius of each arm; a limit"
-        " of 0.1 takes 3,000 to 5,000 pairs to prove where nothing has moved."
+        "`confidence_shift`: Kolmogorov-Smirnov distance with the time-uniform Dvoretzky-Kiefer-Wolfowitz radius of"
+        " each arm; a limit of 0.1 takes 3,000 to 5,000 pairs to prove where nothing has moved. `label_shift`:"
+        " paired e-process with a margin per bucket and direction; their mean for a fail, the least for a pass."
     ),
 }
 

@@ -21,12 +21,13 @@ from paritygate.comparators.evidence.bernoulli import bernoulli
 from paritygate.comparators.evidence.distribution import pairs_until
 from paritygate.comparators.evidence.mean import bets
 from paritygate.comparators.evidence.mixture import F64
-from paritygate.comparators.evidence.paired import paired_ratio
+from paritygate.comparators.evidence.paired import paired, paired_ratio
 from paritygate.comparators.evidence.poisson import excluded_per_hour
 from paritygate.comparators.evidence.share import share
 from paritygate.gates.findings import bad_limit
 from paritygate.gates.latency_power import absolute_latency, relative_latency
-from paritygate.gates.measures import Kind, Rule
+from paritygate.gates.measures import LABEL_SHIFT, Kind, Rule
+from paritygate.gates.number_power import number_passage
 from paritygate.gates.passage import MOST_EVENTS, Passage, exact_below, walk
 from paritygate.gates.segment_proof import LOG_WEIGHTS, own_limit
 from paritygate.gates.spec import CHANGE_RATES, GateSpec
@@ -153,7 +154,8 @@ def share_events(ratio: float, part: float, true_ratio: float, alpha: float) -> 
 def _needed(spec: GateSpec, truth: Truth, alpha: float) -> Need:
     match spec.kind:
         case Kind.RATE if spec.rule is Rule.MAXIMUM_REGRESSION_PERCENT:
-            passage: Passage | None = _ratio(1.0 + spec.limit / 100.0, truth, alpha)
+            base = _base_rate(spec.measure, truth)
+            passage: Passage | None = _ratio(1.0 + spec.limit / 100.0, base, truth, alpha)
         case Kind.RATE:
             passage = _below(bad_limit(spec), _rate(spec.measure, truth), alpha)
         case Kind.LATENCY if spec.rule is Rule.MAXIMUM:
@@ -162,6 +164,10 @@ def _needed(spec: GateSpec, truth: Truth, alpha: float) -> Need:
             passage = relative_latency(spec.measure, spec.limit, truth, alpha)
         case Kind.OUTCOME:
             return _of(_mean(spec.limit, truth, alpha), Sample.SCORED_PAIRS, spec.minimum_samples)
+        case Kind.NUMBER:
+            passage = number_passage(spec, truth, alpha)
+        case Kind.DRIFT if spec.measure == LABEL_SHIFT:
+            passage = _label_shift(spec.limit, truth, alpha)
         case Kind.DRIFT:
             p50, p90 = (pairs_until(0.0, spec.limit, alpha, noise) for noise in KOLMOGOROV)
             floor = spec.minimum_samples
@@ -178,7 +184,8 @@ def _needed(spec: GateSpec, truth: Truth, alpha: float) -> Need:
 def _segment_needed(spec: GateSpec, truth: Truth, alpha: float) -> Need:
     """Observations of a segment that is as healthy as all requests, until it is proven by itself."""
     if spec.rule is Rule.MAXIMUM_REGRESSION_PERCENT:
-        return _of(_ratio(1.0 + spec.limit / 100.0, truth, alpha), Sample.PAIRS, 0)
+        base = _base_rate(spec.measure, truth)
+        return _of(_ratio(1.0 + spec.limit / 100.0, base, truth, alpha), Sample.PAIRS, 0)
     # An absolute limit shares its stake with the proof against a baseline that is above it.
     own = alpha if spec.measure in CHANGE_RATES else alpha * math.exp(LOG_WEIGHTS[0])
     return _of(_below(own_limit(spec), _rate(spec.measure, truth), own), Sample.PAIRS, 0)
@@ -195,6 +202,7 @@ def _rate(measure: str, truth: Truth) -> float:
     """The candidate's assumed rate of a rate measure."""
     rates = {
         "error_rate": min(truth.error_rate * truth.error_ratio, 1.0),
+        "timeout_rate": truth.timeout_rate * truth.error_ratio,
         "schema_validation_pass_rate": truth.invalid_rate,
         "label_change_rate": truth.label_change_rate,
         "output_change_rate": truth.output_change_rate,
@@ -212,14 +220,26 @@ def _below(limit: float, rate: float, alpha: float) -> Passage | None:
     return (exact_below(limit, rate, alpha) if few else None) or passage
 
 
-def _ratio(ratio: float, truth: Truth, alpha: float) -> Passage | None:
+def _base_rate(measure: str, truth: Truth) -> float:
+    """The baseline's assumed rate of a measure that is compared with it."""
+    return truth.timeout_rate if measure == "timeout_rate" else truth.error_rate
+
+
+def _ratio(ratio: float, base: float, truth: Truth, alpha: float) -> Passage | None:
     """Paired failures: only the candidate, only the baseline, both, none."""
-    base, candidate = truth.error_rate, min(truth.error_rate * truth.error_ratio, 1.0)
+    candidate = min(base * truth.error_ratio, 1.0)
     both = min(base, candidate) * truth.failed_together_ratio
     worse, better = candidate - both, base - both
     one = np.eye(4, dtype=np.int64)
     gains = paired_ratio(ratio, "below").wealth(one[0], one[1], one[2])
     return walk(gains, np.array([worse, better, both, 1.0 - worse - better - both]), alpha)
+
+
+def _label_shift(limit: float, truth: Truth, alpha: float) -> Passage | None:
+    """The slowest label: half of all changes enter it and half leave it, as where there are only two labels."""
+    half = truth.label_change_rate / 2.0
+    gains = paired(limit, "below").wealth(np.array([1, 0, 0]), np.array([0, 1, 0]), np.array([1, 1, 1]))
+    return walk(gains, np.array([half, half, 1.0 - 2.0 * half]), alpha)
 
 
 def _mean(limit: float, truth: Truth, alpha: float) -> Passage | None:
@@ -236,6 +256,8 @@ def _loosest(spec: GateSpec) -> float | None:
             return 1000.0
         case Rule.MINIMUM_DELTA:
             return -0.9
+        case Rule.MAXIMUM_DELTA:
+            return 0.9
         case Rule.MINIMUM:
             return 0.5
         case Rule.MAXIMUM:

@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paritygate.comparators.evidence.mixture import log_mixture
-from paritygate.comparators.tally import COUNT_NAMES, INDEX, Counts, Tally
+from paritygate.comparators.tally import COUNT_NAMES, INDEX, Counts, Tally, zero_counts
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
@@ -43,6 +43,8 @@ LARGE: Final = 2048
 #: Parts of the mass in units of what the first block has: 1 for it, 1/2 for each doubling up to LARGE, 1/2 for all
 #: beyond.
 PRICE: Final = 1.0 + 0.5 * math.log2(LARGE / SMALLEST) + 0.5
+#: A count that fewer than one in so many cells hold is summed over those alone.
+SPARSE: Final = 3
 #: Log-likelihood that one more dimension must gain before a name gets longer. About exp(-4) of what chance
 #: offers passes it.
 DIMENSION_PRICE: Final = 4.0
@@ -61,10 +63,14 @@ def family_log_weight(depth: int, count: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Lattice:
-    """Which cell belongs to which segment. ``order`` lists cells segment by segment from ``first`` on."""
+    """Which cell belongs to which segment. ``order`` lists cells segment by segment from ``first`` on.
+
+    ``segment_of``: the segment of each cell in each combination of dimensions.
+    """
 
     order: I64
     first: I64
+    segment_of: I64  # [combinations of dimensions, cells]
     depth: I64
     names: tuple[tuple[tuple[int, ...], int], ...]  # dimensions and a cell that shows their values
     log_weights: F64
@@ -100,7 +106,11 @@ def lattice(cells: tuple[tuple[str, ...], ...]) -> Lattice:
         count = len(names) - begin
         depths.append(np.full(count, depth))
         weights.append(np.full(count, family_log_weight(depth, seen)))
-    return Lattice(_joined(order), _joined(first), _joined(depths), tuple(names), np.concatenate(weights))
+    listed, begins = _joined(order), _joined(first)
+    owner = np.repeat(np.arange(len(begins)), np.diff(begins, append=len(listed)))
+    segment_of = np.empty((len(order), len(cells)), np.int64)
+    np.put_along_axis(segment_of, listed.reshape(segment_of.shape), owner.reshape(segment_of.shape), axis=1)
+    return Lattice(listed, begins, segment_of, _joined(depths), tuple(names), np.concatenate(weights))
 
 
 def _joined(parts: Sequence[I64]) -> I64:
@@ -114,20 +124,38 @@ class SegmentTable:
         cells = tuple(sorted(tally.cells))
         self._dimensions, self._cells = tally.dimensions, cells
         self._lattice = lattice(cells)
-        by_cell = np.array([tally.cells[c] for c in cells], np.int64).reshape(-1, len(COUNT_NAMES))
-        self.total: Counts = by_cell.sum(axis=0)
-        if len(self._lattice.first):
-            self.counts: Counts = np.add.reduceat(by_cell[self._lattice.order], self._lattice.first, axis=0)
-        else:
-            self.counts = np.empty((0, len(COUNT_NAMES)), np.int64)
+        self._by_cell: Counts = np.concatenate([zero_counts(), *(tally.cells[c] for c in cells)])
+        self._by_cell = self._by_cell.reshape(-1, len(COUNT_NAMES))[1:]
+        self.total: Counts = self._by_cell.sum(axis=0)
+        self._counted: dict[str, Counts] = {}
 
     def __len__(self) -> int:
-        return len(self.counts)
+        return len(self._lattice.first)
+
+    @property
+    def counts(self) -> Counts:
+        """Every count of every segment."""
+        return np.stack([self.count(name) for name in COUNT_NAMES], axis=1)
 
     def count(self, name: str) -> Counts:
-        """One count of every segment."""
-        column: Counts = self.counts[:, INDEX[name]]
-        return column
+        """One count of every segment; taken at the first call, for a look needs few of them."""
+        found = self._counted.get(name)
+        if found is None:
+            found = self._counted[name] = self._count(self._by_cell[:, INDEX[name]])
+        return found
+
+    def _count(self, column: Counts) -> Counts:
+        """Sums of a count over the cells of each segment; most cells hold nothing bad, and are left out."""
+        first, of = self._lattice.first, self._lattice.segment_of
+        at = np.flatnonzero(column)
+        if SPARSE * len(at) < len(column):
+            held = np.tile(column[at], len(of))
+            # Sums of whole numbers below 2^53 are exact in floats.
+            return np.bincount(of[:, at].ravel(), held, minlength=len(first)).astype(np.int64)
+        if not len(first):
+            return np.empty(0, np.int64)
+        counts: Counts = np.add.reduceat(column[self._lattice.order], first)
+        return counts
 
     @property
     def depth(self) -> I64:

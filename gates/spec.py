@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from paritygate.comparators import latency
-from paritygate.gates.measures import MEASURES, Kind, Measure, Rule, measure_named
+from paritygate.comparators.numbers import NumberRule
+from paritygate.gates.measures import EVENTS_SOURCE, MEASURES, Kind, Measure, Rule, measure_named
 from paritygate.schemas.errors import ConfigError
 
 #: Names of checks that always run; no gate may take them.
@@ -24,6 +25,7 @@ CHANGE_RATES: Final = ("label_change_rate", "output_change_rate")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _LARGEST_PERCENT: Final = 1000.0
 _LARGEST_MS: Final = 2.0**21
+_LARGEST_CAP: Final = 1e15
 
 
 class GateError(ConfigError):
@@ -45,6 +47,8 @@ class GateSpec:
     latencies, that one instance may fail or be slow for a minute. ``max_bursts_to_exclude_per_hour``: then, how
     often that may begin in an instance; a pass must have excluded more. ``alpha_…``: this gate's own error rate
     in place of the rollout's.
+    ``source``: ``events`` where the measure is a number that events carry, though no measure that is known as one.
+    ``cap``: for means of such numbers, what each value is held to.
     """
 
     name: str
@@ -60,11 +64,13 @@ class GateSpec:
     max_bursts_to_exclude_per_hour: float | None = None
     alpha_rollback: float | None = None
     alpha_promote: float | None = None
+    source: str | None = None
+    cap: float | None = None
 
     @property
     def kind(self) -> Kind:
         """Which evidence the gate needs."""
-        return measure_named(self.measure).kind
+        return measure_named(self.measure, self.source).kind
 
     @property
     def segment_limit(self) -> float:
@@ -78,6 +84,14 @@ class GateSpec:
         if self.kind is Kind.LATENCY and self.rule is Rule.MAXIMUM_REGRESSION_PERCENT:
             return latency.shifts(self.limit)
         return ()
+
+    def number_rule(self) -> NumberRule | None:
+        """The difference that the join has to count for this gate; None for gates on no number of the events."""
+        if self.kind is not Kind.NUMBER:
+            return None
+        if self.rule is Rule.MAXIMUM_REGRESSION_PERCENT:
+            return NumberRule(self.measure, 1.0 + self.limit / 100.0, self.cap or 1.0)
+        return NumberRule(self.measure, 1.0, 1.0)
 
 
 def parse_gates(mapping: Mapping[str, Any]) -> tuple[GateSpec, ...]:
@@ -107,6 +121,7 @@ def _gate(name: object, entry: object) -> GateSpec:
     limit = _limit(name, entry[rule.value], rule, measure)
     options = {key: check((name, key), entry[key]) for key, check in _OPTIONS.items() if key in entry}
     _refuse_misplaced(name, options, measure)
+    _refuse_unbounded(name, options, rule, measure)
     advisory = options.pop("advisory", False)
     options.setdefault("minimum_samples", measure.minimum_samples)
     return GateSpec(
@@ -120,13 +135,18 @@ def _measure(name: str, entry: Mapping[str, Any]) -> Measure:
     wanted = entry.get("measure", name)
     if not isinstance(wanted, str) or not _NAME.fullmatch(wanted):
         raise GateError(path, "is no measure name: use a-z, 0-9 and _, beginning with a letter")
-    if wanted in MEASURES:
-        return MEASURES[wanted]
+    source = _source((name, "source"), entry["source"]) if "source" in entry else None
+    known = MEASURES.get(wanted)
+    if known is not None:
+        if source and known.kind is not Kind.NUMBER:
+            raise GateError((name, "source"), f"{wanted} is counted by the join itself; leave source out")
+        return known
     close = difflib.get_close_matches(wanted, MEASURES, n=1, cutoff=0.85)
-    if Rule.MINIMUM_DELTA not in entry or close:
-        known = suggestion(wanted, MEASURES) or f" (known: {', '.join(MEASURES)})"
-        raise GateError(path, f"unknown measure{known}; outcome measures take minimum_delta")
-    return measure_named(wanted)
+    if close or (source is None and Rule.MINIMUM_DELTA not in entry):
+        hint = suggestion(wanted, MEASURES) or f" (known: {', '.join(MEASURES)})"
+        kinds = "outcome measures take minimum_delta, numbers of events need source: events"
+        raise GateError(path, f"unknown measure{hint}; {kinds}")
+    return measure_named(wanted, source)
 
 
 def _rule(name: str, entry: Mapping[str, Any], measure: Measure) -> Rule:
@@ -148,7 +168,7 @@ def _limit(name: str, value: object, rule: Rule, measure: Measure) -> float:
     limit = _number(path, value)
     if rule is Rule.MAXIMUM_REGRESSION_PERCENT:
         return _between(path, limit, 0.0, _LARGEST_PERCENT, "a regression in percent")
-    if rule is Rule.MINIMUM_DELTA:
+    if rule in (Rule.MINIMUM_DELTA, Rule.MAXIMUM_DELTA):
         if not -1.0 < limit < 1.0:
             raise GateError(path, f"a difference of scores lies inside -1..1, not {limit:g}")
         return limit
@@ -228,6 +248,32 @@ def _refuse_misplaced(name: str, options: Mapping[str, Any], measure: Measure) -
             raise GateError(path, "belongs to gates with tolerate_bursts: true; others take bursts for failures")
         if measure.name in CHANGE_RATES:
             raise GateError(path, "cannot be counted: a change belongs to a pair, not to an instance")
+        if measure.name == "timeout_rate":
+            raise GateError(path, "is not counted for timeouts; ask it of error_rate, which they are part of")
+
+
+def _refuse_unbounded(name: str, options: Mapping[str, Any], rule: Rule, measure: Measure) -> None:
+    """A mean can be judged at any time only if every value has a bound."""
+    needs = measure.kind is Kind.NUMBER and rule is Rule.MAXIMUM_REGRESSION_PERCENT
+    if "cap" in options and not needs:
+        what = "belongs to maximum_regression_percent on numbers of events only; the values of deltas lie in 0..1"
+        raise GateError((name, "cap"), what)
+    if needs and "cap" not in options:
+        what = f"{measure.name} has no bound of its own: write cap, what each value is held to, e.g. cap: 4096"
+        raise GateError((name,), what)
+
+
+def _source(path: tuple[str, ...], value: object) -> str:
+    if value != EVENTS_SOURCE:
+        raise GateError(path, f"must be {EVENTS_SOURCE} (numbers that events carry) or left out, not {value!r}")
+    return EVENTS_SOURCE
+
+
+def _cap(path: tuple[str, ...], value: object) -> float:
+    cap = _number(path, value)
+    if not 0.0 < cap <= _LARGEST_CAP:
+        raise GateError(path, f"must lie above 0 and at most at {_LARGEST_CAP:g}, not {cap:g}")
+    return cap
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
@@ -248,6 +294,8 @@ _OPTIONS: Final[dict[str, Callable[[tuple[str, ...], Any], Any]]] = {
     "max_bursts_to_exclude_per_hour": _rate_per_hour,
     "alpha_rollback": _alpha,
     "alpha_promote": _alpha,
+    "source": _source,
+    "cap": _cap,
 }
 #: Every word that may stand in a gate, for schemas and completions.
 KEYS: Final = (*_RULES, *_OPTIONS)

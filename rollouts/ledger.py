@@ -26,7 +26,7 @@ import numpy.typing as npt
 import orjson
 
 from paritygate.comparators.buckets import BUCKET_COUNTS
-from paritygate.comparators.tally import INDEX, Tally
+from paritygate.comparators.tally import COUNT_NAMES, INDEX, Counts, Tally, zero_counts
 from paritygate.gates.assess import Evidence
 from paritygate.rollouts.ladder import Stage
 from paritygate.rollouts.minutes import Minutes
@@ -96,6 +96,7 @@ class Ledger:
         self._partitions = 1
         self._pane_ms = window_ms
         self._panes: dict[int, Tally] = {}
+        self._pane_counts: dict[int, Counts] = {}
         self._minutes = Minutes(window_ms)
         self._live: dict[int, npt.NDArray[np.int64]] = {}
         self._settled_live: list[npt.NDArray[np.int64]] = []
@@ -182,6 +183,9 @@ class Ledger:
             stage=self.stage,
             panes=tuple(self._panes[p] for p in sorted(self._panes)),
             pane_starts_ms=tuple(p * self._pane_ms for p in sorted(self._panes)),
+            pane_counts=np.array([self._pane_counts[p] for p in sorted(self._panes)], np.int64).reshape(
+                -1, len(COUNT_NAMES)
+            ),
             stage_from_ms=self.stage_from_ms,
             live_batches=np.array(rows, np.int64).reshape(-1, 4),
             minutes=self._minutes.closed(passed),
@@ -231,14 +235,19 @@ class Ledger:
             self._whole.add(change)
             if self._in_stage(start) and self._is_common(start):
                 self._into_stage(start, change)
-            self._panes.setdefault(start // self._pane_ms, Tally(self._dimensions)).add(change)
+            self._into_pane(start // self._pane_ms, change, change.overall())
         self._move_common()
         # Panes are aligned to the epoch, so halving their number gives the same panes in any order.
         while len(self._panes) > MAX_PANES:
             self._pane_ms *= 2
             halves, self._panes = self._panes, {}
+            counts, self._pane_counts = self._pane_counts, {}
             for pane in sorted(halves):
-                self._panes.setdefault(pane // 2, Tally(self._dimensions)).add(halves[pane])
+                self._into_pane(pane // 2, halves[pane], counts[pane])
+
+    def _into_pane(self, pane: int, change: Tally, counts: Counts) -> None:
+        self._panes.setdefault(pane, Tally(self._dimensions)).add(change)
+        self._pane_counts[pane] = self._pane_counts.get(pane, zero_counts()) + counts
 
     def _move_common(self) -> None:
         """Take the windows into the stage that every partition has come to report since the last look."""

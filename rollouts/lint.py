@@ -110,7 +110,7 @@ def _rate_floors(
 
 def _without_failures(truth: Truth) -> Truth:
     clean = truth
-    for name in ("error_rate", "invalid_rate", "label_change_rate", "output_change_rate"):
+    for name in ("error_rate", "timeout_rate", "invalid_rate", "label_change_rate", "output_change_rate"):
         clean = clean.with_assumption(name, 0.0)
     return clean
 
@@ -136,6 +136,8 @@ def _implied(plan: RolloutPlan) -> Iterator[Finding]:
 
 
 def _tighter(one: GateSpec, other: GateSpec) -> bool:
+    if one.cap != other.cap:
+        return False  # means of values held to different caps say different things
     at_least = one.rule in (Rule.MINIMUM, Rule.MINIMUM_DELTA)
     return one.limit > other.limit if at_least else one.limit < other.limit
 

@@ -17,6 +17,7 @@ import orjson
 from pydantic import Field, ValidationError, WithJsonSchema, field_validator
 
 from paritygate.comparators.settings import JoinSettings
+from paritygate.gates.measures import LABEL_SHIFT
 from paritygate.gates.spec import KEYS, GateError, GateSpec, parse_gates
 from paritygate.rollouts.complaint import complain, did_you_mean, gate_problem, problem
 from paritygate.rollouts.ladder import Ladder, Stage
@@ -201,6 +202,8 @@ class RolloutPlan(Section):
             dimensions=self.segments,
             latency_shifts=tuple(shifts),
             instances=any(gate.tolerate_bursts for gate in self.gates),
+            numbers=tuple(dict.fromkeys(rule for gate in self.gates if (rule := gate.number_rule()) is not None)),
+            label_shares=any(gate.measure == LABEL_SHIFT for gate in self.gates),
             output_rules=self.output.rules(),
             diff_rules=self.diff.rules(),
             **self.join.model_dump(),
@@ -235,6 +238,8 @@ def _plain_gate(gate: GateSpec) -> dict[str, Any]:
     options = {
         "max_rate_to_exclude_per_hour": gate.max_rate_to_exclude_per_hour,
         "segment_maximum": gate.segment_maximum,
+        "source": gate.source,
+        "cap": gate.cap,
         "tolerate_bursts": gate.tolerate_bursts or None,  # left out as it was before there was such an option
         "max_bursts_to_exclude_per_hour": gate.max_bursts_to_exclude_per_hour,
         "alpha_rollback": gate.alpha_rollback,

@@ -2,8 +2,8 @@
 
 Law: columnar and record-by-record decoding give the same answer for every input, poison and reasons
 included; a record that cannot be read costs itself and nothing else. Whole batches of one known schema
-version take the columnar way (``layouts``, ``arrow_events``); what that cannot take goes record by record
-through the codec, which also words every reason.
+version, or of JSON, take the columnar way (``layouts``, ``arrow_events``, ``json_events``); what that cannot
+take goes record by record through the codec, which also words every reason.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ import pyarrow as pa
 
 from paritygate.schemas.arrow_events import defaults, event_batch, sound_rows
 from paritygate.schemas.codec import ConfluentIds, decode
-from paritygate.schemas.columns import I64, EventBatch
+from paritygate.schemas.columns import B1, I64, EventBatch
 from paritygate.schemas.concatenation import concat
 from paritygate.schemas.dead_letter import Poison
 from paritygate.schemas.errors import DecodeError, InvalidRecordError, PoisonError
+from paritygate.schemas.json_events import JsonLayout, read_events
 from paritygate.schemas.layouts import SAFE_MS, Layout, LayoutError, Rows
 from paritygate.schemas.prediction import PredictionEvent
 from paritygate.schemas.record_batches import Record, RecordBatch, read_record, records, split
@@ -29,8 +30,11 @@ from paritygate.schemas.registry import REGISTRY, SINGLE_OBJECT, Registry
 
 #: Most bytes of batch bodies that one columnar call gets; it bounds the memory of a call.
 MAX_RUN_BYTES = 32 << 20
+#: The same for JSON: plain Python values are many times as large, and should fit into the processor's cache.
+JSON_RUN_BYTES = 256 << 10
 
 _Body = bytes | memoryview
+_JSON = JsonLayout()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,9 +93,14 @@ def decode_batches(
 class _Run:
     """Consecutive batches of one layout, waiting for their call."""
 
-    layout: Layout
+    layout: Layout | JsonLayout
     batches: list[tuple[RecordBatch, _Body]] = field(default_factory=list)
     size_bytes: int = 0
+
+    @property
+    def limit_bytes(self) -> int:
+        """Size beyond which the run is decoded."""
+        return JSON_RUN_BYTES if isinstance(self.layout, JsonLayout) else MAX_RUN_BYTES
 
 
 class _Decoder:
@@ -125,7 +134,7 @@ class _Decoder:
             self._finish_run()
             self._read_each(batch, bytes(body))
             return
-        if self._run is None or self._run.layout is not layout or self._run.size_bytes > MAX_RUN_BYTES:
+        if self._run is None or self._run.layout is not layout or self._run.size_bytes > self._run.limit_bytes:
             self.flush()
             self._run = _Run(layout)
         self._run.batches.append((batch, body))
@@ -136,7 +145,7 @@ class _Decoder:
         self._finish_run()
         self._finish_events()
 
-    def _layout(self, batch: RecordBatch, body: _Body) -> Layout | None:
+    def _layout(self, batch: RecordBatch, body: _Body) -> Layout | JsonLayout | None:
         """The layout of a batch judging by its first record, ``None`` where it must go record by record."""
         if not batch.count or not -SAFE_MS <= batch.base_timestamp_ms <= SAFE_MS:
             return None
@@ -145,7 +154,11 @@ class _Decoder:
             first, _ = read_record(batch, bytes(body), 0)
         except DecodeError:
             return None
-        if first.key is None or first.headers or not first.value or not first.value.startswith(SINGLE_OBJECT):
+        if first.key is None or first.headers or not first.value:
+            return None
+        if first.value.startswith(b"{"):
+            return _JSON
+        if not first.value.startswith(SINGLE_OBJECT):
             return None
         known = self.layouts.get(int.from_bytes(first.value[2:10], "little"))
         return known[0] if known else None
@@ -166,25 +179,20 @@ class _Decoder:
             self.pieces.append(EventBatch.of(self.topic, self.partition, self._events))
             self._events = []
 
-    def _read_columns(self, layout: Layout, batches: Sequence[tuple[RecordBatch, _Body]]) -> bool:
+    def _read_columns(self, layout: Layout | JsonLayout, batches: Sequence[tuple[RecordBatch, _Body]]) -> bool:
         """Decode batches in one call; false, with nothing kept, where that cannot be done."""
         try:
             rows = layout.read([(batch.count, body) for batch, body in batches])
             offset, appended_at_ms = _places(rows, [batch for batch, _ in batches])
             new = offset >= self.start_offset
-            sound = sound_rows(rows)
-            poison = self._poison_of(rows, batches, np.flatnonzero(new & ~sound))
-            _, filled = self.layouts[layout.schema.fingerprint]
-            kept = new & sound
-            piece = event_batch(
-                self.topic,
-                self.partition,
-                rows,
-                kept=kept,
-                offset=offset,
-                appended_at_ms=appended_at_ms,
-                filled=filled,
-            )
+            if isinstance(layout, JsonLayout):
+                piece, poison = self._json_piece(
+                    rows, batches, kept=new, offset=offset, appended_at_ms=appended_at_ms
+                )
+            else:
+                piece, poison = self._avro_piece(
+                    layout, rows, batches, kept=new, offset=offset, appended_at_ms=appended_at_ms
+                )
         except (LayoutError, pa.ArrowException):
             return False
         self._finish_events()
@@ -192,26 +200,66 @@ class _Decoder:
         self.poison.extend(poison)
         return True
 
-    def _poison_of(
-        self, rows: Rows, batches: Sequence[tuple[RecordBatch, _Body]], bad: Iterable[Any]
-    ) -> list[Poison]:
-        """The bad rows as the codec sees them, reason included.
+    def _avro_piece(
+        self,
+        layout: Layout,
+        rows: Rows,
+        batches: Sequence[tuple[RecordBatch, _Body]],
+        *,
+        kept: B1,
+        offset: I64,
+        appended_at_ms: I64,
+    ) -> tuple[EventBatch, list[Poison]]:
+        sound = sound_rows(rows)
+        found = self._codec_reads(rows, batches, np.flatnonzero(kept & ~sound).tolist())
+        if any(not isinstance(it, Poison) for it in found.values()):
+            raise LayoutError("a row that is sound after all")
+        _, filled = self.layouts[layout.schema.fingerprint]
+        piece = event_batch(
+            self.topic,
+            self.partition,
+            rows,
+            kept=kept & sound,
+            offset=offset,
+            appended_at_ms=appended_at_ms,
+            filled=filled,
+        )
+        return piece, [it for it in found.values() if isinstance(it, Poison)]
 
-        :raises LayoutError: it finds nothing wrong with one of them.
-        """
-        found: list[Poison] = []
+    def _json_piece(
+        self,
+        rows: Rows,
+        batches: Sequence[tuple[RecordBatch, _Body]],
+        *,
+        kept: B1,
+        offset: I64,
+        appended_at_ms: I64,
+    ) -> tuple[EventBatch, list[Poison]]:
+        events = read_events(rows)
+        poison: list[Poison] = []
+        for row, it in self._codec_reads(rows, batches, [i for i in events.doubtful if kept[i]]).items():
+            if isinstance(it, Poison):
+                poison.append(it)
+                kept[row] = False
+            else:
+                events.put(row, it)
+        return events.batch(self.topic, self.partition, kept, offset, appended_at_ms), poison
+
+    def _codec_reads(
+        self, rows: Rows, batches: Sequence[tuple[RecordBatch, _Body]], doubtful: Iterable[int]
+    ) -> dict[int, Poison | PredictionEvent]:
+        """Some rows as the codec sees them: the event, or the reason why there is none."""
+        found: dict[int, Poison | PredictionEvent] = {}
         copies: dict[int, bytes] = {}
-        for row in bad:
+        for row in doubtful:
             place = int(rows.batch[row])
             batch, body = batches[place]
             copy = copies.get(place) or copies.setdefault(place, bytes(body))
             record, _ = read_record(batch, copy, int(rows.start[row]))
             try:
-                self._event(record)
+                found[row] = self._event(record)
             except PoisonError as e:
-                found.append(_poison(record, e))
-            else:
-                raise LayoutError("a row that is sound after all")
+                found[row] = _poison(record, e)
         return found
 
     def _read_each(self, batch: RecordBatch, body: bytes) -> None:

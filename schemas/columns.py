@@ -32,11 +32,11 @@ class Codes:
     @classmethod
     def of(cls, column: Sequence[str | None]) -> Codes:
         """Encode plain values, codes in order of first appearance."""
-        seen: dict[str, int] = {}
-        index = np.fromiter(
-            (-1 if v is None else seen.setdefault(v, len(seen)) for v in column), np.int32, len(column)
-        )
-        return cls(index, list(seen))
+        distinct = dict.fromkeys(column)
+        distinct.pop(None, None)
+        codes: dict[str | None, int] = {value: code for code, value in enumerate(distinct)}
+        codes[None] = -1
+        return cls(np.fromiter(map(codes.__getitem__, column), np.int32, len(column)), list(distinct))  # type: ignore[arg-type]
 
     def take(self, rows: I64 | B1) -> Codes:
         """The same vocabulary for some of the rows."""

@@ -68,22 +68,14 @@ class Layout:
         types = {f["name"]: f["type"] for f in schema.fields}
         if not all(_is_measurable(t) for t in types.values()):
             return None
-        return cls(schema, _wire(types), types)
+        return cls(schema, _event_wire(types), types)
 
     def read(self, bodies: Sequence[tuple[int, bytes | memoryview]]) -> Rows:
         """Decode bodies of batches, given as (count of records, uncompressed body).
 
         :raises LayoutError: they are not what this layout says, down to the byte.
         """
-        counts = np.array([count for count, _ in bodies], np.int64)
-        sizes = np.array([len(body) for _, body in bodies], np.int64)
-        # A record has at least 7 bytes; the decoder must not reserve room for more than can be there.
-        if (counts * 7 > sizes).any():
-            raise LayoutError("more records declared than there are bytes")
-        column = _decode([b"".join((_zigzag(n), body, b"\0")) for n, body in bodies], self.wire)
-        if not np.array_equal(np.diff(column.offsets.to_numpy()), counts):
-            raise LayoutError("number of records")
-        table = dict(zip((f.name for f in column.type.value_type), column.flatten().flatten(), strict=True))
+        counts, sizes, table = _read_table(bodies, self.wire)
         number = {n: table[n].to_numpy().astype(np.int64) for n in _NUMBERS}
         fingerprints = table["__fingerprint"].to_numpy().view("<u8")
         if (
@@ -93,32 +85,77 @@ class Layout:
             or number["__headers"].any()
         ):
             raise LayoutError("foreign header")
-        if (number["__delta_ms"] > SAFE_MS).any() or (number["__delta_ms"] < -SAFE_MS).any():
-            raise LayoutError("timestamps out of range")
         fields = {name: table[name] for name in self.types}
         value: Any = _HEADER_BYTES + sum(_encoded_bytes(fields[n], t) for n, t in self.types.items())
         key = table["__key"]
         inner = 2 + sum(_varint_bytes(number[n]) for n in ("__delta_ms", "__offset_delta", "__value_bytes"))
         inner = inner + value + _encoded_bytes(key, "string")
-        whole = inner + _varint_bytes(number["__length"])
-        ends = np.cumsum(whole)
-        last = np.cumsum(counts) - 1
-        begins = np.repeat(ends[last] - sizes, counts)
-        if (
-            (value != number["__value_bytes"]).any()
-            or (inner != number["__length"]).any()
-            or not np.array_equal(np.diff(ends[last], prepend=0), sizes)
-        ):
+        if (value != number["__value_bytes"]).any():
             raise LayoutError("size law")
-        return Rows(
-            batch=np.repeat(np.arange(len(counts)), counts),
-            start=ends - whole - begins,
-            offset_delta=number["__offset_delta"],
-            delta_ms=number["__delta_ms"],
-            value_bytes=number["__value_bytes"],
-            key=key,
-            fields=fields,
+        return _placed_rows(
+            counts, sizes, number, inner=inner, value_bytes=number["__value_bytes"], key=key, fields=fields
         )
+
+
+def _read_table(bodies: Sequence[tuple[int, bytes | memoryview]], wire: str) -> tuple[I64, I64, dict[str, Any]]:
+    """Counts and sizes of the bodies, and the columns of all their records by name.
+
+    :raises LayoutError: the decoder cannot read them, or finds another number of records.
+    """
+    counts = np.array([count for count, _ in bodies], np.int64)
+    sizes = np.array([len(body) for _, body in bodies], np.int64)
+    # A record has at least 7 bytes; the decoder must not reserve room for more than can be there.
+    if (counts * 7 > sizes).any():
+        raise LayoutError("more records declared than there are bytes")
+    column = _decode([b"".join((_zigzag(n), body, b"\0")) for n, body in bodies], wire)
+    if not np.array_equal(np.diff(column.offsets.to_numpy()), counts):
+        raise LayoutError("number of records")
+    names = (f.name for f in column.type.value_type)
+    return counts, sizes, dict(zip(names, column.flatten().flatten(), strict=True))
+
+
+def _placed_rows(
+    counts: I64, sizes: I64, number: Mapping[str, I64], *, inner: Any, value_bytes: I64, key: Any,
+    fields: Mapping[str, Any],
+) -> Rows:  # fmt: skip
+    """Rows by their place in the bodies. ``inner``: bytes of each record without its length.
+
+    :raises LayoutError: the sizes do not add up, or timestamps are out of range.
+    """
+    if (number["__delta_ms"] > SAFE_MS).any() or (number["__delta_ms"] < -SAFE_MS).any():
+        raise LayoutError("timestamps out of range")
+    whole = inner + _varint_bytes(number["__length"])
+    ends = np.cumsum(whole)
+    last = np.cumsum(counts) - 1
+    begins = np.repeat(ends[last] - sizes, counts)
+    if (inner != number["__length"]).any() or not np.array_equal(np.diff(ends[last], prepend=0), sizes):
+        raise LayoutError("size law")
+    return Rows(
+        batch=np.repeat(np.arange(len(counts)), counts),
+        start=ends - whole - begins,
+        offset_delta=number["__offset_delta"],
+        delta_ms=number["__delta_ms"],
+        value_bytes=value_bytes,
+        key=key,
+        fields=fields,
+    )
+
+
+def read_frames(bodies: Sequence[tuple[int, bytes | memoryview]]) -> Rows:
+    """Records of any content, without headers; ``fields`` holds ``value``, a string column not yet proven UTF-8.
+
+    :raises LayoutError: headers, a key or value that is null, or bytes that are no records.
+    """
+    counts, sizes, table = _read_table(bodies, _FRAMES)
+    number = {n: table[n].to_numpy().astype(np.int64) for n in _FRAME_NUMBERS}
+    if number["__attributes"].any() or number["__headers"].any():
+        raise LayoutError("headers")
+    key, value = table["__key"], table["__value"]
+    inner = 2 + _varint_bytes(number["__delta_ms"]) + _varint_bytes(number["__offset_delta"])
+    inner = inner + _encoded_bytes(key, "string") + _encoded_bytes(value, "string")
+    return _placed_rows(
+        counts, sizes, number, inner=inner, value_bytes=string_lengths(value), key=key, fields={"value": value}
+    )
 
 
 _NUMBERS = (
@@ -149,30 +186,37 @@ def _decode(values: list[bytes], wire: str) -> Any:
         raise LayoutError("decoder panic") from None
 
 
-def _wire(types: Mapping[str, Any]) -> str:
-    """The Avro schema of a whole batch body: an array of records with Kafka's framing around the event."""
+def _field(name: str, avro: Any) -> dict[str, Any]:
+    return {"name": name, "type": avro}
 
-    def field(name: str, avro: Any) -> dict[str, Any]:
-        return {"name": name, "type": avro}
 
+def _wire(fields: Sequence[dict[str, Any]]) -> str:
+    """The Avro schema of a whole batch body: an array of records with Kafka's framing around the value."""
     record = {
         "type": "record",
         "name": "KafkaRecord",
         "fields": [
-            field("__length", "int"),
-            field("__attributes", "int"),
-            field("__delta_ms", "long"),
-            field("__offset_delta", "int"),
-            field("__key", "string"),
-            field("__value_bytes", "int"),
-            field("__magic", "int"),
-            field("__fingerprint", "double"),
-            *(field(name, avro) for name, avro in types.items()),
-            field("__headers", "int"),
+            _field("__length", "int"),
+            _field("__attributes", "int"),
+            _field("__delta_ms", "long"),
+            _field("__offset_delta", "int"),
+            _field("__key", "string"),
+            *fields,
+            _field("__headers", "int"),
         ],
     }
     records = {"type": "array", "items": record}
-    return orjson.dumps({"type": "record", "name": "KafkaBatch", "fields": [field("records", records)]}).decode()
+    batch = {"type": "record", "name": "KafkaBatch", "fields": [_field("records", records)]}
+    return orjson.dumps(batch).decode()
+
+
+_FRAMES = _wire([_field("__value", "string")])
+_FRAME_NUMBERS = ("__length", "__attributes", "__delta_ms", "__offset_delta", "__headers")
+
+
+def _event_wire(types: Mapping[str, Any]) -> str:
+    header = [_field("__value_bytes", "int"), _field("__magic", "int"), _field("__fingerprint", "double")]
+    return _wire([*header, *(_field(name, avro) for name, avro in types.items())])
 
 
 def _zigzag(count: int) -> bytes:

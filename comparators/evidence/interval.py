@@ -16,7 +16,7 @@ import numpy as np
 from paritygate.comparators import scores
 from paritygate.comparators.evidence.bernoulli import bernoulli
 from paritygate.comparators.evidence.mean import bets
-from paritygate.comparators.evidence.mixture import I64, Claim, log_mixture, uniform
+from paritygate.comparators.evidence.mixture import F64, I64, Claim, log_mixture, uniform
 from paritygate.comparators.latency import edges
 
 #: Halvings of a rate's search: exact to 1e-9.
@@ -82,7 +82,7 @@ def quantile_ratio(baseline: I64, candidate: I64, p: float, alpha: float = 0.05)
     return low / base_high, high / base_low if base_low > 0.0 else math.inf
 
 
-def mean(counts: I64, alpha: float = 0.05) -> tuple[float, float]:
+def mean(counts: I64 | F64, alpha: float = 0.05) -> tuple[float, float]:
     """Bounds of the mean score delta, by inverting the betting e-process on a coarser grid.
 
     Each delta is split between its two neighbours on the grid so that its mean stays; wealth is concave in

@@ -1,7 +1,8 @@
 """MeanEvidence: is the mean of a bounded score delta above, or below, a limit?
 
 Law: state = counts per score bucket (``comparators.scores``). Each bet's log-wealth is linear in those
-counts. No variance, no normal approximation: skewed scores cost power, never validity.
+counts. No variance, no normal approximation: skewed scores cost power, never validity. An observation may lie on
+two neighbouring buckets in parts (``comparators.numbers``): wealth is concave, so that only takes evidence away.
 """
 
 from __future__ import annotations
@@ -37,13 +38,13 @@ class MeanEvidence:
         self._gains = np.log1p(bets(limit, claim)[:, None] * (scores.values() - limit))
         self._log_weights = uniform(BETS)
 
-    def wealth(self, counts: I64) -> F64:
-        """Log-wealth of each bet, ``[..., BETS]``, of bucket counts ``[..., scores.BUCKETS]``."""
+    def wealth(self, counts: I64 | F64) -> F64:
+        """Log-wealth of each bet, ``[..., BETS]``, of bucket counts ``[..., scores.BUCKETS]`` (also in parts)."""
         used = np.flatnonzero(counts.reshape(-1, scores.BUCKETS).any(axis=0))
         grown: F64 = (counts[..., None, used] * self._gains[:, used]).sum(axis=-1)
         return grown
 
-    def log_e(self, counts: I64) -> F64:
+    def log_e(self, counts: I64 | F64) -> F64:
         """log E of bucket counts; 0 of none."""
         return log_mixture(self._log_weights, self.wealth(counts))
 

@@ -8,6 +8,7 @@ stands; all others count as ``duplicate`` (see :func:`comparable`).
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -41,6 +42,8 @@ class _Model:
         known = baseline or candidate
         assert known is not None
         tally, count = self.at(known.event_at_ms), self._cell(known)
+        if self.settings.label_shares:
+            self._labels(tally, baseline, candidate)
         if baseline is None or Status.SHED in (baseline.status, candidate and candidate.status):
             shed = Status.SHED in (baseline and baseline.status, candidate and candidate.status)
             yes = {"shed" if shed else "missing_baseline"} | self._seen_by_users(tally, baseline, candidate)
@@ -55,6 +58,13 @@ class _Model:
             ("baseline_errors", not good), ("candidate_errors", not fine),
             ("candidate_only_errors", good and not fine), ("baseline_only_errors", fine and not good),
         ) if is_so}  # fmt: skip
+        late = candidate is None or candidate.status is Status.TIMEOUT
+        theirs_late = baseline.status is Status.TIMEOUT
+        yes |= {n for n, is_so in (
+            ("timeouts_counted", True), ("candidate_timeouts", late), ("baseline_timeouts", theirs_late),
+            ("candidate_only_timeouts", late and not theirs_late),
+            ("baseline_only_timeouts", theirs_late and not late),
+        ) if is_so}  # fmt: skip
         ours = self._check(tally, "baseline", baseline, yes)
         theirs = self._check(tally, "candidate", candidate, yes) if candidate else ()
         if good and fine and bool(ours) != bool(theirs):
@@ -64,7 +74,8 @@ class _Model:
         users_saw_candidate = candidate.role is Role.PRIMARY if candidate else baseline.role is Role.SHADOW
         if users_saw_candidate:
             yes |= {n.replace("candidate", "live_candidate") for n in yes if n in (
-                "candidate_errors", "candidate_checked", "candidate_invalid")} | {"live_candidate"}  # fmt: skip
+                "candidate_errors", "candidate_timeouts", "candidate_checked", "candidate_invalid",
+            )} | {"live_candidate"}  # fmt: skip
         if baseline.role is Role.PRIMARY:
             yes |= {"live_baseline"} | (set() if good else {"live_baseline_errors"})
         for name in yes:
@@ -86,6 +97,7 @@ class _Model:
                 yes |= {"live_candidate_checked"} | ({"live_candidate_invalid"} if invalid else set())
             else:
                 yes.add("live_candidate_errors")
+                yes |= {"live_candidate_timeouts"} if candidate.status is Status.TIMEOUT else set()
         if baseline is not None and baseline.role is Role.PRIMARY and baseline.status is not Status.SHED:
             yes |= {"live_baseline"} | (set() if baseline.status is Status.OK else {"live_baseline_errors"})
         return yes
@@ -111,6 +123,8 @@ class _Model:
             for arm, value in zip(("baseline", "candidate"), sure, strict=True):
                 counts = tally.histograms.setdefault(f"confidence.{arm}", np.zeros(21, np.int64))
                 counts[20 if value is None else min(19, max(0, int(value * 20)))] += 1
+        if a.status is b.status is Status.OK:
+            self._numbers(tally, a.measures, b.measures)
         if a.label is not None and b.label is not None:
             yes |= {"labels_compared"} | ({"label_changes"} if a.label != b.label else set())
         if a.status is b.status is Status.OK and a.output != b.output:
@@ -118,6 +132,38 @@ class _Model:
             yes |= {"output_changes"} if found else set()
             for kind in {change.kind.value for change in found}:
                 tally.bump(f"change.{kind}")
+
+    def _labels(self, tally: Tally, a: PredictionEvent | None, b: PredictionEvent | None) -> None:
+        def add(name: str, label: str | None) -> None:
+            counts = tally.histograms.setdefault(f"labels.{name}", np.zeros(65, np.int64))
+            counts[64 if label is None else zlib.crc32(label.encode()) % 64] += 1
+
+        for event in (a, b):
+            if event and event.role is Role.PRIMARY and event.status is Status.OK and event.label is not None:
+                add(f"live_{event.arm.value}", event.label)
+        if a and b and a.status is b.status is Status.OK and (a.label, b.label) != (None, None):
+            add("baseline", a.label)
+            add("candidate", b.label)
+            if a.label != b.label:  # no two labels of a test share a bucket
+                add("down", a.label)
+                add("up", b.label)
+
+    def _numbers(self, tally: Tally, a: Mapping[str, float], b: Mapping[str, float]) -> None:
+        for rule in self.settings.numbers:
+            ours, theirs = a.get(rule.measure), b.get(rule.measure)
+            if ours is None or theirs is None:
+                if ours is not theirs:
+                    tally.bump(rule.total("without_baseline" if ours is None else "without_candidate"))
+                continue
+            ours, theirs = (min(max(v, 0.0), rule.cap) for v in (ours, theirs))
+            for arm, value in (("baseline", ours), ("candidate", theirs)):
+                tally.bump(rule.total(f"sum_{arm}"), round(value / rule.cap * 1e6))
+            place = (theirs - rule.slope * ours) / rule.cap  # from -slope to 1, in 2000 buckets of 1000 units
+            units = round((place + rule.slope) / (1.0 + rule.slope) * 2e6)
+            counts = tally.histograms.setdefault(rule.name, np.zeros(scores.BUCKETS, np.int64))
+            counts[units // 1000] += 1000 - units % 1000
+            if units % 1000:
+                counts[units // 1000 + 1] += units % 1000
 
     def outcome(self, outcome: Outcome) -> None:
         tally = self.at(outcome.event_at_ms)

@@ -37,7 +37,11 @@ def flagged(measured: Measured) -> set[str]:
     return {name for name, mask in zip(COUNT_NAMES, measured.flags, strict=True) if mask[0]}
 
 
-PAIR = {"requests", "pairs"}
+PAIR = {"requests", "pairs", "timeouts_counted"}
+#: What every baseline counts as whose candidate never came.
+MISSING = {
+    "requests", "missing_candidate", "candidate_errors", "timeouts_counted", "candidate_timeouts",
+}  # fmt: skip
 BOTH = {"baseline_checked", "candidate_checked"}
 
 
@@ -49,10 +53,17 @@ BOTH = {"baseline_checked", "candidate_checked"}
         (row(), row(Status.ERROR, Role.SHADOW),
          {*PAIR, "baseline_checked", "candidate_errors", "candidate_only_errors", "live_baseline"}),
         (row(Status.TIMEOUT), row(role=Role.SHADOW),
-         {*PAIR, "candidate_checked", "baseline_errors", "baseline_only_errors", "live_baseline",
-          "live_baseline_errors"}),
+         {*PAIR, "candidate_checked", "baseline_errors", "baseline_only_errors", "baseline_timeouts",
+          "baseline_only_timeouts", "live_baseline", "live_baseline_errors"}),
         (row(Status.ERROR, Role.SHADOW), row(Status.TIMEOUT),
-         {*PAIR, "baseline_errors", "candidate_errors", "live_candidate", "live_candidate_errors"}),
+         {*PAIR, "baseline_errors", "candidate_errors", "candidate_timeouts", "candidate_only_timeouts",
+          "live_candidate", "live_candidate_errors", "live_candidate_timeouts"}),
+        (row(Status.TIMEOUT), row(Status.TIMEOUT, Role.SHADOW),
+         {*PAIR, "baseline_errors", "candidate_errors", "candidate_timeouts", "baseline_timeouts", "live_baseline",
+          "live_baseline_errors"}),
+        (row(), row(Status.TIMEOUT, Role.SHADOW),
+         {*PAIR, "baseline_checked", "candidate_errors", "candidate_only_errors", "candidate_timeouts",
+          "candidate_only_timeouts", "live_baseline"}),
         (row(), row(output=BROKEN, role=Role.SHADOW),
          {*PAIR, *BOTH, "candidate_invalid", "candidate_only_invalid", "live_baseline", "output_changes"}),
         (row(output=BROKEN, role=Role.SHADOW), row(),
@@ -87,22 +98,22 @@ def test_what_a_pair_counts_as(baseline: Rows, candidate: Rows, names: set[str])
 @pytest.mark.parametrize(
     ("arm", "alone", "names"),
     [
-        (BASELINE, row(), {"requests", "missing_candidate", "candidate_errors", "candidate_only_errors",
-                           "baseline_checked", "live_baseline"}),
+        (BASELINE, row(),
+         {*MISSING, "candidate_only_errors", "candidate_only_timeouts", "baseline_checked", "live_baseline"}),
         (BASELINE, row(Status.ERROR, Role.SHADOW),
-         {"requests", "missing_candidate", "candidate_errors", "baseline_errors", "live_candidate",
-          "live_candidate_errors"}),
+         {*MISSING, "candidate_only_timeouts", "baseline_errors", "live_candidate", "live_candidate_errors",
+          "live_candidate_timeouts"}),
         (BASELINE, row(output=BROKEN),
-         {"requests", "missing_candidate", "candidate_errors", "candidate_only_errors", "baseline_checked",
-          "baseline_invalid", "live_baseline"}),
+         {*MISSING, "candidate_only_errors", "candidate_only_timeouts", "baseline_checked", "baseline_invalid",
+          "live_baseline"}),
         (BASELINE, row(Status.TIMEOUT),
-         {"requests", "missing_candidate", "candidate_errors", "baseline_errors", "live_baseline",
-          "live_baseline_errors"}),
+         {*MISSING, "baseline_errors", "baseline_timeouts", "live_baseline", "live_baseline_errors"}),
         (CANDIDATE, row(output=BROKEN, role=Role.SHADOW), {"missing_baseline"}),
         (CANDIDATE, row(output=BROKEN),
          {"missing_baseline", "live_candidate", "live_candidate_checked", "live_candidate_invalid",
           "candidate_checked", "candidate_invalid"}),
-        (CANDIDATE, row(Status.TIMEOUT), {"missing_baseline", "live_candidate", "live_candidate_errors"}),
+        (CANDIDATE, row(Status.TIMEOUT),
+         {"missing_baseline", "live_candidate", "live_candidate_errors", "live_candidate_timeouts"}),
         (BASELINE, row(Status.SHED), {"shed"}),
         (CANDIDATE, row(Status.SHED), {"shed"}),
     ],

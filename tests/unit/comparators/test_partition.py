@@ -138,7 +138,7 @@ def test_a_candidate_that_never_comes_is_a_failure() -> None:
 
     assert {n for n in COUNT_NAMES if tally.count(n)} == {
         "requests", "missing_candidate", "candidate_errors", "candidate_only_errors", "baseline_checked",
-        "live_baseline",
+        "live_baseline", "timeouts_counted", "candidate_timeouts", "candidate_only_timeouts",
     }  # fmt: skip
     assert tally.histograms["latency.candidate"][-1] == 1
     assert bench.join.bins() == {"missing_candidate": 1, "paired": 2}

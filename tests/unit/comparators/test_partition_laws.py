@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from paritygate.comparators.buckets import BUCKET_COUNTS
+from paritygate.comparators.numbers import NumberRule
 from paritygate.comparators.settings import JoinSettings
 from paritygate.comparators.tally import Tally
 from paritygate.schemas.outcome import Outcome
@@ -24,10 +25,15 @@ from tests.support.join_bench import GAP, POISON, TOPICS, JoinBench, prediction,
 LATENESS_MS = 200
 JOIN = JoinSettings(
     "roll", ("geography", "endpoint"), window_ms=1_000, grace_ms=1_000, lateness_ms=LATENESS_MS,
-    dedupe_ms=2_000, retain_ms=2_000, latency_shifts=(-5, 19),
+    dedupe_ms=2_000, retain_ms=2_000, latency_shifts=(-5, 19), label_shares=True,
+    numbers=(NumberRule("tokens", 1.1, 500.0), NumberRule("cited", 1.0, 1.0), NumberRule("tokens", 1.25, 100.0)),
 )  # fmt: skip
-OTHER = replace(JOIN, rollout_id="other", dimensions=(), window_ms=700, dedupe_ms=3_000)
+OTHER = replace(
+    JOIN, rollout_id="other", dimensions=(), window_ms=700, dedupe_ms=3_000, label_shares=False, numbers=()
+)
 END_MS = 60_000
+
+_OF_REQUESTS = ("exposed", "invalid", "change", "numbers")
 
 LAWS = settings(
     max_examples=40, derandomize=True, deadline=None,
@@ -63,6 +69,10 @@ OUTPUTS = (
     "no json",
 )
 
+MEASURES: tuple[dict[str, float], ...] = (
+    {}, {"tokens": 37.0}, {"tokens": 911.0, "cited": 1.0}, {"cited": 0.25},
+)  # fmt: skip
+
 
 @st.composite
 def answers(draw: st.DrawFn, request: int) -> list[PredictionEvent]:
@@ -86,6 +96,7 @@ def answers(draw: st.DrawFn, request: int) -> list[PredictionEvent]:
                 output=draw(st.sampled_from(OUTPUTS)),
                 endpoint=draw(st.sampled_from(["/a", "/b"])) if arm is Arm.BASELINE else "/b",
                 segments=draw(st.sampled_from([{}, {"geography": "EWR"}, {"geography": "JFK"}])),
+                measures=draw(st.sampled_from(MEASURES)),
             )
         )  # fmt: skip
     return found
@@ -139,7 +150,7 @@ def requests_only(tallies: dict[int, Tally]) -> dict[int, Tally]:
     for start, tally in tallies.items():
         kept = Tally(tally.dimensions, tally.cells)
         kept.histograms = {n: h for n, h in tally.histograms.items() if not n.startswith("scores.")}
-        kept.totals = {n: t for n, t in tally.totals.items() if n.startswith(("exposed", "invalid", "change"))}
+        kept.totals = {n: t for n, t in tally.totals.items() if n.startswith(_OF_REQUESTS)}
         if kept.cells or kept.histograms or kept.totals:
             found[start] = kept
     return found

@@ -8,6 +8,7 @@ import msgpack  # type: ignore[import-untyped]
 import pytest
 
 from paritygate.comparators.diff import DiffRules
+from paritygate.comparators.numbers import NumberRule
 from paritygate.comparators.settings import JoinSettings
 from paritygate.comparators.validation import OutputRules
 from paritygate.schemas.errors import ConfigError
@@ -34,7 +35,8 @@ def test_settings_that_cannot_work_are_refused(change: dict[str, Any], names: st
 def test_settings_survive_the_snapshot() -> None:
     """Through msgpack and back they are equal, nested rules included; unknown fields are ignored."""
     settings = JoinSettings(
-        "r", ("a", "endpoint"), window_ms=250, latency_shifts=(17, 19),
+        "r", ("a", "endpoint"), window_ms=250, latency_shifts=(17, 19), label_shares=True,
+        numbers=(NumberRule("tokens", 1.1, 4096.0),),
         output_rules=OutputRules(labels=("x", "y"), json_schema={"required": ["a"], "minProperties": 1}),
         diff_rules=DiffRules(ignore=("/a/*",), absolute_tolerance=0.5),
     )  # fmt: skip

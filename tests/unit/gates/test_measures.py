@@ -15,6 +15,7 @@ GOOD_LIMITS: dict[Kind, dict[Rule, float]] = {
     Kind.OUTCOME: {Rule.MINIMUM_DELTA: -0.01},
     Kind.EVENTS: {Rule.MAXIMUM: 0},
     Kind.DRIFT: {Rule.MAXIMUM: 0.1},
+    Kind.NUMBER: {Rule.MAXIMUM_REGRESSION_PERCENT: 10, Rule.MINIMUM_DELTA: -0.02, Rule.MAXIMUM_DELTA: 0.02},
 }
 
 
@@ -23,6 +24,8 @@ def test_every_measure_takes_exactly_the_rules_of_its_row(measure: Measure) -> N
     """The table that documents the rules is the one that admits them."""
     for rule in Rule:
         gates = {measure.name: {rule.value: GOOD_LIMITS[measure.kind].get(rule, 0.5)}}
+        if measure.kind is Kind.NUMBER and rule is Rule.MAXIMUM_REGRESSION_PERCENT:
+            gates[measure.name]["cap"] = 4096
         if rule in measure.rules:
             assert parse_gates(gates)[0].rule is rule
         else:
@@ -50,3 +53,11 @@ def test_any_other_name_is_an_outcome_measure() -> None:
     kpi = measure_named("clicked")
 
     assert (kpi.kind, kpi.rules, kpi.higher_is_better) == (Kind.OUTCOME, (Rule.MINIMUM_DELTA,), True)
+
+
+def test_any_name_may_be_a_number_of_the_events() -> None:
+    """If the gate says that it is one, it takes every rule on means; names of the table keep their meaning."""
+    number = measure_named("gpu_seconds", "events")
+
+    assert (number.kind, measure_named("gpu_seconds").kind) == (Kind.NUMBER, Kind.OUTCOME)
+    assert number.rules == (Rule.MAXIMUM_REGRESSION_PERCENT, Rule.MINIMUM_DELTA, Rule.MAXIMUM_DELTA)

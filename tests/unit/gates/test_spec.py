@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from paritygate.comparators import latency
+from paritygate.comparators.numbers import NumberRule
 from paritygate.gates.measures import Kind, Rule
 from paritygate.gates.spec import KEYS, RESERVED, GateError, parse_gates
 from paritygate.schemas.errors import ConfigError
@@ -89,6 +90,27 @@ def test_a_change_rate_has_a_limit_for_segments() -> None:
         ({"eror_rate": {"maximum": 0.01}}, ("eror_rate",), "did you mean error_rate?"),
         ({"error_rate": {"maxmum": 0.01}}, ("error_rate", "maxmum"), "did you mean maximum?"),
         ({"clicks": {"maximum": 0.01}}, ("clicks",), "outcome measures take minimum_delta"),
+        ({"clicks": {"maximum_delta": 0.01}}, ("clicks",), "numbers of events need source: events"),
+        ({"completion_token": {"source": "events", "minimum_delta": 0}}, ("completion_token",), "did you mean"),
+        ({"completion_tokens": {"maximum_regression_percent": 10}}, ("completion_tokens",), "write cap"),
+        ({"completion_tokens": {"maximum": 10}}, ("completion_tokens", "maximum"), "takes maximum_regression_per"),
+        (
+            {"citation_rate": {"minimum_delta": 0, "cap": 1}},
+            ("citation_rate", "cap"),
+            "of deltas lie in 0..1",
+        ),
+        (
+            {"error_rate": {"maximum": 0.1, "cap": 1}},
+            ("error_rate", "cap"),
+            "belongs to maximum_regression",
+        ),
+        ({"error_rate": {"maximum": 0.1, "source": "events"}}, ("error_rate", "source"), "leave source out"),
+        ({"x": {"minimum_delta": 0, "source": "outcomes"}}, ("x", "source"), "must be events"),
+        (
+            {"x": {"source": "events", "maximum_regression_percent": 5, "cap": 0}},
+            ("x", "cap"),
+            "must lie above 0",
+        ),
         ({"human_review_scor": {"minimum_delta": 0}}, ("human_review_scor",), "did you mean human_review_score?"),
         ({"x": {"measure": "eror_rate", "maximum": 0.1}}, ("x", "measure"), "did you mean error_rate?"),
         ({"x": {"measure": 3, "maximum": 0.1}}, ("x", "measure"), "is no measure name"),
@@ -170,3 +192,21 @@ def test_every_word_of_a_gate_is_listed_once() -> None:
     """KEYS serves completion and schemas."""
     assert len(KEYS) == len(set(KEYS))
     assert {"maximum", "advisory", "measure", "alpha_rollback"} <= set(KEYS)
+
+
+def test_a_number_of_the_events_says_what_the_join_must_count() -> None:
+    """The difference follows from the rule; two rules on the same difference are counted once."""
+    tokens, cost, least, most, errors = parse_gates(
+        {
+            "completion_tokens": {"maximum_regression_percent": 10, "cap": 4096},
+            "cost": {"source": "events", "maximum_regression_percent": 0, "cap": 0.5},
+            "citation_rate": {"minimum_delta": -0.02},
+            "cited": {"measure": "citation_rate", "source": "events", "maximum_delta": 0.2},
+            "error_rate": {"maximum": 0.01},
+        }
+    )
+
+    assert tokens.number_rule() == NumberRule("completion_tokens", 1.1, 4096.0)
+    assert cost.number_rule() == NumberRule("cost", 1.0, 0.5)
+    assert least.number_rule() == most.number_rule() == NumberRule("citation_rate", 1.0, 1.0)
+    assert errors.number_rule() is None

@@ -109,6 +109,8 @@ def test_panes_know_when_they_begin() -> None:
     assert len(starts) == len(evidence.panes)
     assert len(widths) == 1
     assert starts[0] <= ORIGIN_MS < starts[0] + widths.pop()
+    assert evidence.pane_counts is not None
+    assert evidence.pane_counts.tolist() == [pane.overall().tolist() for pane in evidence.panes]
     assert evidence.stage_from_ms == ORIGIN_MS + 60 * WINDOW_MS
 
 

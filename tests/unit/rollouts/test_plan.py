@@ -7,6 +7,8 @@ from pathlib import Path
 import orjson
 import pytest
 
+from paritygate.comparators.numbers import NumberRule
+from paritygate.comparators.settings import JoinSettings
 from paritygate.rollouts.plan import RolloutPlan, parse_gate_file, plan_json_schema
 from paritygate.schemas.errors import PlanError
 
@@ -128,7 +130,7 @@ LADDER = PLAN + "stages:\n  - {weight: 0}\n  - {weight: 5}\n  - {weight: 100}\n"
         (
             PLAN.replace("  error_rate:", "  error_rat:"),
             'rollout.yaml:10:3 promotion_gates.error_rat: unknown measure, did you mean "error_rate"?;'
-            " outcome measures take minimum_delta",
+            " outcome measures take minimum_delta, numbers of events need source: events",
         ),
         (
             PLAN.replace("maximum: 0.01", "maximum: .nan"),
@@ -284,6 +286,27 @@ diff: {absolute_tolerance: 0.5, ignore: [/trace]}
     assert settings.latency_shifts == RolloutPlan.from_yaml(PLAN).gates[0].latency_shifts()
     assert settings.output_rules.labels == ("late", "on_time")
     assert settings.diff_rules.ignore == ("/trace",)
+
+
+def test_the_join_counts_what_the_gates_ask_for() -> None:
+    """Numbers of events and labels cost nothing where no gate is on them, and a difference is counted once."""
+    gates = """\
+  label_shift: {maximum: 0.05}
+  completion_tokens: {maximum_regression_percent: 10, cap: 4096}
+  citation_rate: {minimum_delta: -0.02}
+  cited_more: {measure: citation_rate, maximum_delta: 0.2}
+"""
+    none = RolloutPlan.from_yaml(PLAN).join_settings()
+    plan = RolloutPlan.from_yaml(PLAN.replace("promotion_gates:\n", f"promotion_gates:\n{gates}"))
+    settings = plan.join_settings()
+
+    assert (none.numbers, none.label_shares) == ((), False)
+    assert settings.label_shares
+    assert settings.numbers == (
+        NumberRule("completion_tokens", 1.1, 4096.0), NumberRule("citation_rate", 1.0, 1.0),
+    )  # fmt: skip
+    assert JoinSettings.from_plain(settings.to_plain()) == settings
+    assert RolloutPlan.from_plain(plan.to_plain()).gates == plan.gates
 
 
 def test_a_stage_is_found_by_its_name() -> None:

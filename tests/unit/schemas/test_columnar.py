@@ -5,7 +5,6 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-import numpy as np
 import orjson
 import pytest
 from hypothesis import given, settings
@@ -13,11 +12,12 @@ from hypothesis import strategies as st
 
 from paritygate.schemas.codec import decode, encode
 from paritygate.schemas.columnar import Decoded, decode_batches
-from paritygate.schemas.columns import Codes, EventBatch
+from paritygate.schemas.columns import EventBatch
 from paritygate.schemas.errors import DecodeError
 from paritygate.schemas.prediction import ARMS, ROLES, STATUSES, PredictionEvent
 from paritygate.schemas.record_batches import read_record, split
 from paritygate.schemas.registry import REGISTRY, Registry, read_schema
+from tests.support.event_batches import assert_same
 
 Build = Callable[..., bytes]
 Raw = Callable[..., bytes]
@@ -125,36 +125,6 @@ def make(raw_prediction: Raw, event: PredictionEvent, kind: str) -> Made:
     }
     key, odd = values[kind]
     return (at_ms, key, odd, []), None
-
-
-def same_codes(left: Codes, right: Codes) -> bool:
-    return (
-        left.values == right.values
-        and left.index.dtype == right.index.dtype == np.int32
-        and np.array_equal(left.index, right.index)
-    )
-
-
-def assert_same(left: EventBatch, right: EventBatch) -> None:
-    """Equal in every value, code, vocabulary and type."""
-    for field in dataclasses.fields(EventBatch):
-        a, b = getattr(left, field.name), getattr(right, field.name)
-        if isinstance(a, Codes):
-            assert same_codes(a, b), field.name
-        elif isinstance(a, np.ndarray):
-            assert a.dtype == b.dtype, field.name
-            assert np.array_equal(a, b, equal_nan=a.dtype.kind == "f"), field.name
-        elif isinstance(a, dict):
-            assert list(a) == list(b), field.name
-            for key in a:
-                same = (
-                    same_codes(a[key], b[key])
-                    if field.name == "segments"
-                    else np.array_equal(a[key], b[key], equal_nan=True)
-                )
-                assert same, (field.name, key)
-        else:
-            assert a == b, field.name
 
 
 def assert_answer(got: Decoded, made: Sequence[tuple[int, Made]]) -> None:
