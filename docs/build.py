@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from pathlib import Path
@@ -19,6 +20,9 @@ from paritygate.gates import measures
 from paritygate.schemas import metrics, topics
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+from joining import tables as join_tables  # noqa: E402
+
 _BLOCK = re.compile(r"(<!-- block: (?P<name>[^>]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 _KINDS: Mapping[Any, str] = {
     str: "text",
@@ -146,6 +150,11 @@ def calibration() -> str:
     return "\n".join(lines) + "\n"
 
 
+def _join_result() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((ROOT / "benchmarks" / "results" / "join.json").read_text())
+    return found
+
+
 def evaluation() -> str:
     """How long one look at the gates takes, by part."""
     result = json.loads((ROOT / "benchmarks" / "results" / "evaluation.json").read_text())
@@ -184,6 +193,9 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "command line": command_line,
     "calibration": calibration,
     "evaluation": evaluation,
+    "join": lambda: join_tables.engines(_join_result()),
+    "join hot path": lambda: join_tables.hot_path(_join_result()),
+    "join beside": lambda: join_tables.beside(_join_result()),
 }
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from joining import live, ours
 from joining.figures import Run, growth_percent, stages_us, summary
+from joining.limits import limits
 from joining.peers import CannotRunError, Peers
 from joining.stage import Stage
 from joining.traffic import Traffic
@@ -45,6 +46,11 @@ class Sizes:
     live_seconds: int = 30
     live_per_s: int = 20_000
 
+    def scaled(self, by: float) -> Sizes:
+        """With fewer or more pairs in every row."""
+        names = ("plain", "kafka_streams", "quixstreams", "faust_tables", "json", "outputs", "short")
+        return replace(self, **{name: max(2_000, int(getattr(self, name) * by)) for name in names})
+
 
 FULL = Sizes()
 QUICK = Sizes(
@@ -60,7 +66,8 @@ class Rows:
         self._bootstrap, self._folder, self._sizes, self._only, self._say = bootstrap, folder, sizes, only, say
         self._peers = Peers(folder / "peers")
         self._stages = 0
-        self.result: dict[str, Any] = {"engines": {}, "linear": {}, "memory": {}, "latency": {}, "skipped": {}}
+        kinds = ("engines", "linear", "limits_us_per_pair", "memory", "latency", "skipped")
+        self.result: dict[str, Any] = {kind: {} for kind in kinds}
 
     def all(self) -> None:
         """Every row that was asked for."""
@@ -85,13 +92,16 @@ class Rows:
 
     def _shorter(self) -> None:
         sizes, peers = self._sizes, self._peers
-        names = ("kafka_streams_avro", "kafka_streams_no_changelog", "linear")
+        names = ("kafka_streams_avro", "kafka_streams_no_changelog", "linear", "limits")
         with self._stage(names, sizes.kafka_streams) as stage:
             if stage is not None:
                 self._engine(names[0], sizes.runs, lambda: peers.kafka_streams(stage, changelog=True))
                 self._engine(names[1], sizes.runs, lambda: peers.kafka_streams(stage, changelog=False))
                 if self._wanted("linear"):
                     self._linear(f"pairs_{stage.truth.pairs}", stage)
+                if self._wanted("limits"):
+                    self.result["limits_us_per_pair"] = limits(stage)
+                    self._say(f"limits: {self.result['limits_us_per_pair']}")
         with self._stage(["quixstreams"], sizes.quixstreams) as stage:
             if stage is not None:
                 self._engine("quixstreams", sizes.slow_runs, lambda: peers.quixstreams(stage))
