@@ -150,9 +150,9 @@ def calibration() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _join_result() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((ROOT / "benchmarks" / "results" / "join.json").read_text())
-    return found
+def _of_join(table: Callable[[Mapping[str, Any]], str]) -> str:
+    file = ROOT / "benchmarks" / "results" / "join.json"
+    return table(json.loads(file.read_text())) if file.exists() else "Not measured yet: `make bench-join`."
 
 
 def evaluation() -> str:
@@ -193,9 +193,9 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "command line": command_line,
     "calibration": calibration,
     "evaluation": evaluation,
-    "join": lambda: join_tables.engines(_join_result()),
-    "join hot path": lambda: join_tables.hot_path(_join_result()),
-    "join beside": lambda: join_tables.beside(_join_result()),
+    "join": lambda: _of_join(join_tables.engines),
+    "join hot path": lambda: _of_join(join_tables.hot_path),
+    "join beside": lambda: _of_join(join_tables.beside),
 }
 
 
