@@ -16,7 +16,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; 
 	  "$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null && { echo "$$p"; break; }; \
 	done)
 
-.PHONY: help setup demo test check calibrate bench-evaluation bench-join docs lock broker-up broker-down clean
+.PHONY: help setup demo test check calibrate faults-join docs lock broker-up broker-down clean bench-evaluation bench-join
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,14 +43,17 @@ $(STAMP):
 demo: setup ## run the demo on a real Kafka; ARGS="--scenario NAME --json FILE" for one scenario
 	@"$(BIN)/paritygate" demo $(ARGS)
 
-test: setup lint ## check, then every test, those on the real broker included; ARGS go to pytest
-	@"$(BIN)/pytest" $(ARGS)
+test: setup lint ## check, then every test, also on the real broker and 60 s of fuzzing; ARGS go to pytest
+	@PARITYGATE_FUZZ_S=$${PARITYGATE_FUZZ_S-60} "$(BIN)/pytest" $(ARGS)
 
 check: setup lint ## style, types, floors, and what is in the wheel
 	@"$(BIN)/pytest" -q tests/test_packaging.py tests/test_floors.py tests/test_compose.py
 
 calibrate: setup ## simulate false alarms and delays of every gate into benchmarks/results; ARGS="--runs N"
 	@"$(BIN)/python" benchmarks/calibration.py --json benchmarks/results/calibration.json $(ARGS)
+
+faults-join: setup ## hurt the join on a real Kafka and compare with DuckDB; ARGS="--pairs N --seed N --only a,d"
+	@"$(BIN)/python" -m tests.faults.run --json benchmarks/results/faults_join.json $(ARGS)
 
 bench-evaluation: setup ## time one look at the gates into benchmarks/results; ARGS="--repeats N"
 	@"$(BIN)/python" benchmarks/evaluation.py --json benchmarks/results/evaluation.json $(ARGS)

@@ -160,7 +160,7 @@ class RolloutJoin:
             users = (got.first.role == _PRIMARY) & (got.first.status != _SHED)
             self.windows.bump("exposed", got.first.event_at_ms[users])
         if len(got.baseline):
-            measured = measure_pairs(got.baseline, got.candidate, self._checks)
+            measured = measure_pairs(got.baseline, got.candidate, self._checks, self.settings.latency_ratio)
             shed = int(measured.flags[INDEX["shed"]].sum())
             self._bins["shed"] += 2 * shed
             self._bins["paired"] += 2 * (len(got.baseline) - shed)

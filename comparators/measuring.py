@@ -22,6 +22,11 @@ from paritygate.schemas.prediction import ARMS, ROLES, STATUSES, Role, Status
 
 #: Longest ``detail`` of an example.
 MAX_DETAIL_CHARS: Final = 80
+#: A pair is clearly slower, or faster, where the candidate took more than so many times what it may take, or less
+#: than that part of it.
+CLEARLY: Final = 1.25
+#: What the candidate may take, in times of the baseline, where no gate says so.
+LATENCY_RATIO: Final = 1.1
 _OK: Final = STATUSES.index(Status.OK)
 _SHED: Final = STATUSES.index(Status.SHED)
 _TIMEOUT: Final = STATUSES.index(Status.TIMEOUT)
@@ -69,11 +74,14 @@ class Measured:
     examples: dict[str, dict[int, str]] = field(default_factory=dict)
 
 
-def measure_pairs(baseline: Rows, candidate: Rows, checks: OutputChecks) -> Measured:
+def measure_pairs(
+    baseline: Rows, candidate: Rows, checks: OutputChecks, latency_ratio: float = LATENCY_RATIO
+) -> Measured:
     """Requests of which both arms' events came; time and segments are the baseline's.
 
     A request with a shed arm is no pair, but what its user saw counts all the same: an answer that failed for a
-    user must be seen whatever became of the mirror.
+    user must be seen whatever became of the mirror. ``latency_ratio``: what the candidate's latency may be,
+    in times of the baseline's.
     """
     measured = _blank(baseline)
     measured.candidate_instance = candidate.instance
@@ -107,6 +115,9 @@ def measure_pairs(baseline: Rows, candidate: Rows, checks: OutputChecks) -> Meas
     flag["live_candidate_checked"], flag["live_candidate_invalid"] = live_fine, live_fine & candidate_invalid
     live = (baseline.role == _PRIMARY) & (baseline.status != _SHED)
     flag["live_baseline"], flag["live_baseline_errors"] = live, live & (baseline.status != _OK)
+    allowed_ms = latency_ratio * baseline.latency_ms
+    flag["slower"] = good & fine & (candidate.latency_ms > CLEARLY * allowed_ms)
+    flag["faster"] = good & fine & (CLEARLY * candidate.latency_ms < allowed_ms)
     measured.timed = good
     measured.candidate_ms = np.where(fine, candidate.latency_ms, np.inf)
     measured.baseline_confidence = np.where(good & fine, baseline.confidence, np.nan)

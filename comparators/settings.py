@@ -35,6 +35,8 @@ class JoinSettings:
     lie after its record's. ``max_pending``: unpaired events kept per arm and partition.
     ``max_values_per_dimension`` and ``max_cells`` bound the segments; what is beyond counts as ``__other__``.
     ``latency_shifts``: bucket shifts of the latency gates (``comparators.latency.shifts``).
+    ``latency_ratio``: what the candidate's latency may be in times of the baseline's; what is clearly
+    beyond is counted by segment (``comparators.measuring``).
     ``numbers``: differences of numbers that events carry, one for each gate on such. ``label_shares``: whether
     labels are counted by what they are.
     ``max_examples``: request ids kept per window. ``instances``: whether counts per instance are kept
@@ -55,6 +57,7 @@ class JoinSettings:
     max_values_per_dimension: int = 50
     max_cells: int = 2_000
     latency_shifts: tuple[int, ...] = ()
+    latency_ratio: float = 1.1
     numbers: tuple[NumberRule, ...] = ()
     label_shares: bool = False
     output_rules: OutputRules = field(default_factory=OutputRules)

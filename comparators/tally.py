@@ -45,6 +45,8 @@ COUNT_NAMES: Final[tuple[str, ...]] = (
     "live_candidate_invalid",
     "live_baseline",  # requests whose user got the baseline's answer
     "live_baseline_errors",
+    "slower",  # pairs, both answered: candidate clearly slower than it may be (comparators.measuring.CLEARLY)
+    "faster",  # the mirror image: candidate as clearly faster
     "timeouts_counted",  # requests whose timeouts were counted: all of them, but none of an older version's report
     "baseline_timeouts",  # status timeout
     "candidate_timeouts",  # status timeout, or missing; each is one of the errors too

@@ -16,7 +16,7 @@ from typing import Any
 
 from paritygate.cli.demo.scenarios import SCENARIOS, Scenario
 from paritygate.cli.main import VERBS, load
-from paritygate.gates import measures
+from paritygate.gates import measures, questions
 from paritygate.schemas import metrics, topics
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -188,6 +188,7 @@ def _peer(found: Mapping[str, Any], sick: bool) -> str:
 BLOCKS: Mapping[str, Callable[[], str]] = {
     "topics": topics.markdown_table,
     "measures": measures.markdown_tables,
+    "questions": questions.markdown_table,
     "metrics": metrics.markdown_table,
     "scenarios": scenarios,
     "command line": command_line,

@@ -29,6 +29,7 @@ from paritygate.gates.findings import (
 )
 from paritygate.gates.label_shift import assess_label_shift
 from paritygate.gates.latencies import assess_latency
+from paritygate.gates.latency_parity import assess_latency_parity
 from paritygate.gates.measures import LABEL_SHIFT, Kind
 from paritygate.gates.numbers import assess_number
 from paritygate.gates.outcomes import assess_outcome
@@ -109,6 +110,11 @@ def assess_gates(
         if undeclared is not None:
             verdicts.append(undeclared[0])
             findings.extend(undeclared[1])
+    timed = [spec for spec in gates if spec.kind is Kind.LATENCY]
+    slower = assess_latency_parity(sums, alpha_rollback, required=not timed or any(s.required for s in timed))
+    if slower is not None:
+        verdicts.append(slower[0])
+        findings.extend(slower[1])
     return Assessment(
         verdicts=tuple(verdicts),
         overall=worst(v.kind for v in verdicts if v.required),

@@ -63,3 +63,20 @@ COLUMNS: Final[dict[str, Columns]] = {
     ),
     "output_change_rate": Columns(bad="output_changes", total="pairs", noun="pair", verb="changed their output"),
 }
+#: The name under which :data:`LATENCY` stands in findings.
+LATENCY_PARITY: Final = "latency_parity"
+#: Pairs that both arms answered, one of them clearly slower than it may be (``comparators.measuring.CLEARLY``).
+#: No gate is declared on it: the rate says nothing, only which arm has more of them.
+LATENCY: Final = Columns(
+    bad="slower",
+    total="pairs",
+    noun="pair",
+    verb="were clearly slower",
+    paired=("slower", "faster"),
+    baseline=("faster", "pairs"),
+)
+
+
+def columns_of(measure: str) -> Columns:
+    """Columns of a measure, or of the latency check."""
+    return LATENCY if measure == LATENCY_PARITY else COLUMNS[measure]

@@ -19,10 +19,12 @@ from paritygate.comparators.evidence import interval
 from paritygate.comparators.evidence.bernoulli import bernoulli
 from paritygate.comparators.evidence.mixture import e_bh, log_mixture
 from paritygate.comparators.evidence.paired import paired, paired_ratio
-from paritygate.gates.columns import COLUMNS
+from paritygate.comparators.tally import INDEX
+from paritygate.gates.columns import COLUMNS, LATENCY_PARITY, columns_of
 from paritygate.gates.evidence import Sums, floored
 from paritygate.gates.measures import Rule
-from paritygate.gates.reasons import number
+from paritygate.gates.reasons import number, percent
+from paritygate.gates.segments import SegmentTable
 from paritygate.gates.spec import GateSpec
 
 F64 = npt.NDArray[np.float64]
@@ -34,6 +36,8 @@ MOST: Final = 5
 #: bad events, and often none of the baseline's: all on one bet is worth 1.8 nats there.
 PARITY_LOG_WEIGHTS: Final = np.log([3 / 4, 1 / 4])
 BOLDEST: Final = 0.999
+#: Most findings that a reason names.
+NAMED: Final = 3
 #: Bad events below which a segment without a declared gate is no finding.
 LEAST_BAD: Final = 3
 
@@ -43,8 +47,11 @@ class SegmentFinding:
     """One segment that stands out on one measure.
 
     ``effect``: bad rate of the candidate minus that of the baseline on the same requests (for change rates:
-    the rate itself), with its time-uniform bounds. ``damage_ratio``: its part of all of the damage.
-    ``score``: how much better it explains the damage than "everywhere alike", in nats.
+    the rate itself), with its time-uniform bounds. ``damage_ratio``: the part of all of the loss that it explains:
+    of all bad ones that the candidate has more than the baseline; for change rates, of all changes those that it
+    has more than as many requests elsewhere. ``score``: how much better it explains the damage than "everywhere
+    alike", in nats. All but ``log_e`` are of the requests that no finding before it on this measure holds: a second
+    one is another cause, and the ratios sum to 1 at most.
     """
 
     segment: str
@@ -57,6 +64,15 @@ class SegmentFinding:
     total: int
     log_e: float
     score: float
+
+    @property
+    def words(self) -> str:
+        """``carrier_tier=low_cost & origin=JFK: +3.1 pp [1.2, 5], explains 64 % of the loss``."""
+        bounds = f"[{_points(self.effect_low)}, {_points(self.effect_high)}]"
+        sign = "+" if self.effect > 0.0 else ""
+        slower = " clearly slower" if self.measure == LATENCY_PARITY else ""
+        explained = f"explains {percent(self.damage_ratio)} of the loss"
+        return f"{self.segment}: {sign}{_points(self.effect)} pp {bounds}{slower}, {explained}"
 
 
 def bad_limit(spec: GateSpec) -> float:
@@ -86,7 +102,7 @@ def gate_log_e(spec: GateSpec, sums: Sums) -> F64:
 
 def parity_log_e(measure: str, sums: Sums) -> F64:
     """log E of every segment for "worse than the baseline on the same requests", ``[segments]``."""
-    columns, table = COLUMNS[measure], sums.segments
+    columns, table = columns_of(measure), sums.segments
     if columns.paired is None:
         return np.zeros(len(table))
     worse, better = (table.count(name) for name in columns.paired)
@@ -126,7 +142,7 @@ def outstanding(sums: Sums, log_e: F64, alpha: float, minimum_segment_share: flo
 
 def damage(measure: str, sums: Sums) -> tuple[str, str]:
     """Which counts show where the harm is: the candidate's own where there are any, else all."""
-    columns = COLUMNS[measure]
+    columns = columns_of(measure)
     if columns.paired is not None and sums.in_whole(columns.paired[0]):
         return columns.paired[0], columns.total
     return columns.bad, columns.total
@@ -138,42 +154,69 @@ def worst(measure: str, sums: Sums) -> int | None:
 
 
 def describe(measure: str, sums: Sums, log_e: F64, segments: list[int]) -> tuple[SegmentFinding, ...]:
-    """Findings on some segments, best explanation first."""
-    if not segments:
-        return ()
-    columns, table, counted = COLUMNS[measure], sums.segments, damage(measure, sums)
-    scores = table.scores(*counted)
-    everything = max(sums.in_whole(counted[0]), 1)
-    found = []
-    for segment in dict.fromkeys(segments):
-        bad, total = (int(table.count(name)[segment]) for name in (columns.bad, columns.total))
-        if columns.paired is None:
-            effect, (low, high) = bad / max(total, 1), interval.rate(bad, total)
-        else:
-            worse, better = (int(table.count(name)[segment]) for name in columns.paired)
-            effect, (low, high) = (worse - better) / max(total, 1), interval.rate_difference(worse, better, total)
-        found.append(
-            SegmentFinding(
-                segment=table.name(segment),
-                measure=measure,
-                effect=number(effect) or 0.0,
-                effect_low=number(low) or 0.0,
-                effect_high=number(high) or 0.0,
-                damage_ratio=number(int(table.count(counted[0])[segment]) / everything) or 0.0,
-                bad=bad,
-                total=total,
-                log_e=number(float(log_e[segment])) or 0.0,
-                score=number(max(float(scores[segment]), 0.0)) or 0.0,
-            )
+    """Findings on some segments, best explanation first; each explains what those before it leave.
+
+    Greedy: the best explanation is taken, its requests are removed, and the scores are worked out anew, until
+    nothing is explained better by a segment than by chance.
+    """
+    counted = damage(measure, sums)
+    rest, left, found = sums.segments, list(dict.fromkeys(segments)), list[SegmentFinding]()
+    while left and len(found) < MOST:
+        scores = rest.scores(*counted)
+
+        best = min(left, key=lambda s: _rank(scores, log_e, rest, s))
+        if found and not scores[best] > 0.0:
+            break
+        found.append(_finding(measure, (sums.segments, rest), best, float(log_e[best]), float(scores[best])))
+        rest = rest.without(best)
+        left.remove(best)
+    return tuple(found)
+
+
+def _rank(scores: F64, log_e: F64, table: SegmentTable, segment: int) -> tuple[float, float, str]:
+    return -round(float(scores[segment]), 6), -round(float(log_e[segment]), 6), table.name(segment)
+
+
+def _finding(
+    measure: str, tables: tuple[SegmentTable, SegmentTable], segment: int, log_e: float, score: float
+) -> SegmentFinding:
+    columns, (whole, rest) = columns_of(measure), tables
+    bad, total = (int(rest.count(name)[segment]) for name in (columns.bad, columns.total))
+    if columns.paired is None:
+        effect, (low, high) = bad / max(total, 1), interval.rate(bad, total)
+        elsewhere = int(rest.total[INDEX[columns.total]]) - total
+        rate = (int(rest.total[INDEX[columns.bad]]) - bad) / elsewhere if elsewhere else 0.0
+        lost, every = bad - rate * total, int(whole.total[INDEX[columns.bad]])
+    else:
+        worse, better = (int(rest.count(name)[segment]) for name in columns.paired)
+        effect, (low, high) = (worse - better) / max(total, 1), interval.rate_difference(worse, better, total)
+        lost, every = (
+            worse - better,
+            int(whole.total[INDEX[columns.paired[0]]] - whole.total[INDEX[columns.paired[1]]]),
         )
-    return _distinct(sorted(found, key=lambda f: (-f.score, -f.log_e, f.segment)))
+    return SegmentFinding(
+        segment=rest.name(segment),
+        measure=measure,
+        effect=number(effect) or 0.0,
+        effect_low=number(low) or 0.0,
+        effect_high=number(high) or 0.0,
+        damage_ratio=number(min(max(lost / every, 0.0), 1.0)) or 0.0 if every > 0 else 0.0,
+        bad=bad,
+        total=total,
+        log_e=number(log_e) or 0.0,
+        score=number(max(score, 0.0)) or 0.0,
+    )
 
 
-def _distinct(found: list[SegmentFinding]) -> tuple[SegmentFinding, ...]:
-    """Without those that only widen or narrow a better one: they show the same damage once more."""
-    kept: list[tuple[set[str], SegmentFinding]] = []
-    for finding in found:
-        parts = set(finding.segment.split(" & "))
-        if not any(parts <= other or parts >= other for other, _ in kept):
-            kept.append((parts, finding))
-    return tuple(finding for _, finding in kept[:MOST])
+def _points(ratio: float) -> str:
+    """A difference of rates in percentage points, two digits: ``3.1``, ``-0.25``, ``41``."""
+    value = 100.0 * ratio
+    if abs(value) >= 10.0:
+        return f"{value:.0f}"
+    return f"{value:.2g}" if abs(value) < 1.0 else f"{value:.1f}".removesuffix(".0")
+
+
+def worst_words(findings: tuple[SegmentFinding, ...]) -> str:
+    """``; worst segments: …; …``: the first three; nothing where there is none."""
+    told = "; ".join(finding.words for finding in findings[:NAMED])
+    return f"; worst segment{'s' if len(findings) > 1 else ''}: {told}" if told else ""

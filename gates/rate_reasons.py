@@ -108,6 +108,26 @@ class RateReasons:
         both = f"{ours} {columns.verb}{since}, and so did {base:,} of the baseline's ({rate})"
         return f"{both}: above the limit of {percent(bad_limit(self._spec))} in both arms"
 
+    def apart(self) -> str:
+        """``; 31 failed in the candidate alone, 4 in the baseline alone, 12 in both``."""
+        columns, sums = self._columns, self._sums
+        if columns.paired is None:
+            return ""
+        ours, theirs = (sums.in_whole(name) for name in columns.paired)
+        both = max(sums.in_whole(columns.bad) - ours, 0)
+        return (
+            f"; {ours:,} {columns.verb} in the candidate alone, {theirs:,} in the baseline alone, {both:,} in both"
+        )
+
+    def target(self) -> str:
+        """That the baseline is above the limit too, where it is; it is what a rollback goes back to."""
+        columns = self._columns
+        if columns.baseline is None or self._relative or not target_unhealthy(self._spec, self._sums):
+            return ""
+        bad, total = (self._sums.in_whole(name) for name in columns.baseline)
+        rate = percent(bad / total)
+        return f"; target_unhealthy: the baseline is above {percent(bad_limit(self._spec))} itself ({rate})"
+
     def rules(self) -> str:
         """``: confidence.range in 41 of 2,012 outputs``; nothing for other measures."""
         if self._spec.measure != "schema_validation_pass_rate":
@@ -125,3 +145,12 @@ class RateReasons:
         if not self._relative or self._columns.baseline is None:
             return ""
         return f", {self._sums.in_whole(self._columns.baseline[0]):,} of the baseline's"
+
+
+def target_unhealthy(spec: GateSpec, sums: Sums) -> bool:
+    """Whether the baseline, to which a rollback leads, has itself been above an absolute limit."""
+    columns = COLUMNS[spec.measure]
+    if columns.baseline is None or spec.rule is Rule.MAXIMUM_REGRESSION_PERCENT:
+        return False
+    bad, total = (sums.in_whole(name) for name in columns.baseline)
+    return bad >= spec.minimum_bad_events and bad > bad_limit(spec) * total

@@ -29,11 +29,20 @@ from paritygate.gates.bursts import (
     worse_than_baseline,
 )
 from paritygate.gates.columns import COLUMNS, Columns
+from paritygate.gates.dropout import worst_case, worst_case_rate
 from paritygate.gates.evidence import Alphas, Sums, floored, reached
-from paritygate.gates.findings import SegmentFinding, bad_limit, describe, gate_log_e, outstanding, worst
+from paritygate.gates.findings import (
+    SegmentFinding,
+    bad_limit,
+    describe,
+    gate_log_e,
+    outstanding,
+    worst,
+    worst_words,
+)
 from paritygate.gates.measures import Rule
 from paritygate.gates.onsets import Onset, late_onset
-from paritygate.gates.rate_reasons import RateReasons
+from paritygate.gates.rate_reasons import RateReasons, target_unhealthy
 from paritygate.gates.reasons import about, number, percent, some
 from paritygate.gates.segment_proof import Unproven, own_limit, unproven
 from paritygate.gates.spec import GateSpec
@@ -152,7 +161,8 @@ def _failed(case: _Case, found: list[int]) -> RateJudgement:
     """E_bad has spoken: the candidate's fault, or everybody's."""
     sick_since = _environment(case)
     if sick_since is not None:
-        return RateJudgement(case.wait("environment", case.reasons.both_sick(sick_since)))
+        reason = f"{case.reasons.both_sick(sick_since)}{case.reasons.apart()}"
+        return RateJudgement(case.wait("environment", reason))
     onset = _onset(case)
     if onset is not None:
         return _failed_since(case, onset)
@@ -160,7 +170,8 @@ def _failed(case: _Case, found: list[int]) -> RateJudgement:
     named = worst(case.spec.measure, case.sums)
     place = "all" if named is None else table.name(named)
     findings = describe(case.spec.measure, case.sums, case.segments, found if named is None else [named, *found])
-    return RateJudgement(case.say(VerdictKind.FAIL, "breached", _breach(case, named), place), findings)
+    reason = f"{_breach(case, named)}{worst_words(findings)}{case.reasons.apart()}{case.reasons.target()}"
+    return RateJudgement(case.say(VerdictKind.FAIL, "breached", reason, place, **_of_worst(findings)), findings)
 
 
 def _onset(case: _Case) -> Onset | None:
@@ -186,8 +197,9 @@ def _failed_since(case: _Case, onset: Onset) -> RateJudgement:
     in_all = f"; in all {case.reasons.whole()}"
     words = f"{case.reasons.since(onset, live=live)}, {case.reasons.limit()} may{RateReasons(spec, later).rules()}"
     reason = words + (where + in_all if told is later else in_all + where)
+    reason += f"{worst_words(findings)}{RateReasons(spec, later).apart()}{case.reasons.target()}"
     place = "all" if named is None else told.segments.name(named)
-    numbers = case.reasons.numbers_since(onset, live=live)
+    numbers = {**case.reasons.numbers_since(onset, live=live), **_of_worst(findings)}
     verdict = case.say(VerdictKind.FAIL, "breached", reason, place, **numbers)
     return RateJudgement(verdict, findings)
 
@@ -249,7 +261,17 @@ def _flagged(case: _Case, found: list[int]) -> RateJudgement:
     reason = f"a segment stands out: {case.reasons.segment(shown)}; in all {case.reasons.whole()}"
     place = "all" if explains is None else case.sums.segments.name(explains)
     findings = describe(case.spec.measure, case.sums, case.segments, [shown, *found])
-    return RateJudgement(case.wait("segment_flagged", reason, place), findings)
+    reason = f"{reason}{worst_words(findings)}"
+    return RateJudgement(case.wait("segment_flagged", reason, place, **_of_worst(findings)), findings)
+
+
+def _of_worst(findings: tuple[SegmentFinding, ...]) -> Numbers:
+    """Numbers of the first finding."""
+    if not findings:
+        return {}
+    first = findings[0]
+    bounds = {"segment_effect_low": first.effect_low, "segment_effect_high": first.effect_high}
+    return {"segment_effect": first.effect, **bounds, "segment_damage_ratio": first.damage_ratio}
 
 
 def _stage_verdict(case: _Case, prove_segments_above_ratio: float) -> Verdict:
@@ -266,10 +288,7 @@ def _stage_verdict(case: _Case, prove_segments_above_ratio: float) -> Verdict:
     if reached(log_e_ok, case.alphas.promote) and not short:
         if slow is not None:
             return _segment_unproven(case, slow, shown)
-        if case.tests.get("live", 0.0) < math.log(1.0 / case.alphas.rollback) / 2.0:
-            return _pass(case, f"{reasons.stage()}: proven {reasons.limit()}", shown)
-        reason = f"{reasons.stage()}, but {reasons.live()}: waits for more of them"
-        return case.wait("more_data", reason, log_e_ok=shown)
+        return _proven(case, shown)
     if needed is None:
         return case.wait(
             "more_data", f"{reasons.stage()}: at this rate {reasons.limit()} cannot be proven", log_e_ok=shown
@@ -277,6 +296,18 @@ def _stage_verdict(case: _Case, prove_segments_above_ratio: float) -> Verdict:
     amount = max(needed, short, (slow.more or 0) if slow is not None else 0)
     reason = f"{reasons.stage()}; {about(amount)} are needed to prove {reasons.limit()}"
     return case.wait("more_data", reason, log_e_ok=shown, more_needed=amount)
+
+
+def _proven(case: _Case, log_e_ok: float | None) -> Verdict:
+    """A pass, unless what was lost could hide a breach, or live answers have begun to speak against it."""
+    reasons = case.reasons
+    lost = worst_case(case.spec, case.sums, case.alphas.rollback)
+    if lost is not None:
+        return case.wait("informative_dropout", f"{reasons.stage()}, but {lost}", log_e_ok=log_e_ok)
+    if case.tests.get("live", 0.0) < math.log(1.0 / case.alphas.rollback) / 2.0:
+        return _pass(case, f"{reasons.stage()}: proven {reasons.limit()}", log_e_ok)
+    reason = f"{reasons.stage()}, but {reasons.live()}: waits for more of them"
+    return case.wait("more_data", reason, log_e_ok=log_e_ok)
 
 
 def _pass(case: _Case, reason: str, log_e_ok: float | None) -> Verdict:
@@ -329,9 +360,19 @@ def _numbers(spec: GateSpec, sums: Sums, columns: Columns) -> Numbers:
         if spec.rule is Rule.MINIMUM:
             bounds = 1.0 - bad / total, 1.0 - high, 1.0 - low
     value, low_, high_ = (number(v) for v in bounds)
+    worst_rate = worst_case_rate(spec, sums)
     numbers: Numbers = {"value": value, "limit": spec.limit, "low": low_, "high": high_, "bad": bad, "total": total}
+    if worst_rate is not None:
+        numbers["worst_case"] = number(1.0 - worst_rate if spec.rule is Rule.MINIMUM else worst_rate)
     shown = {"whole_bad": columns.bad, "whole_total": columns.total}
     for prefix, names in (("whole_baseline", columns.baseline), ("live", columns.live)):
         if names is not None:
             shown |= {f"{prefix}_bad": names[0], f"{prefix}_total": names[1]}
-    return numbers | {key: sums.in_whole(name) for key, name in shown.items()}
+    numbers |= {key: sums.in_whole(name) for key, name in shown.items()}
+    if columns.paired is not None and columns.baseline is not None:
+        only = [sums.in_whole(name) for name in columns.paired]
+        numbers |= {"whole_candidate_only": only[0], "whole_baseline_only": only[1]}
+        numbers["whole_both"] = max(sums.in_whole(columns.bad) - only[0], 0)
+        if spec.rule is not Rule.MAXIMUM_REGRESSION_PERCENT:
+            numbers["target_unhealthy"] = int(target_unhealthy(spec, sums))
+    return numbers

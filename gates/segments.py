@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
@@ -126,8 +127,20 @@ class SegmentTable:
         self._lattice = lattice(cells)
         self._by_cell: Counts = np.concatenate([zero_counts(), *(tally.cells[c] for c in cells)])
         self._by_cell = self._by_cell.reshape(-1, len(COUNT_NAMES))[1:]
+        self._begin()
+
+    def _begin(self) -> None:
         self.total: Counts = self._by_cell.sum(axis=0)
         self._counted: dict[str, Counts] = {}
+
+    def without(self, segment: int) -> SegmentTable:
+        """The same segments without the requests of one of them; what it explains is gone from all others."""
+        ends = np.append(self._lattice.first[1:], len(self._lattice.order))
+        rest = copy(self)
+        rest._by_cell = self._by_cell.copy()
+        rest._by_cell[self._lattice.order[self._lattice.first[segment] : ends[segment]]] = 0
+        rest._begin()
+        return rest
 
     def __len__(self) -> int:
         return len(self._lattice.first)

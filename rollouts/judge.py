@@ -51,7 +51,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from paritygate.gates.assess import Assessment
@@ -66,6 +66,8 @@ from paritygate.rollouts.state import STILL_PAUSED, RolloutState, RolloutStatus
 from paritygate.schemas.decision import Action
 
 ENVIRONMENT: Final = "environment"
+#: In the reason of a rollback, and among the numbers of gates on rates: the baseline is not well itself.
+TARGET_UNHEALTHY: Final = "target_unhealthy"
 #: Why a gate is not proven, where that is more than a matter of time; the most telling first.
 TELLING: Final = (
     "unreadable",
@@ -97,13 +99,26 @@ def judge(plan: RolloutPlan, state: RolloutState, assessment: Assessment, facts:
     """Rule on one rollout; the table of rules stands at the top of this module."""
     if state.status is RolloutStatus.ROLLED_BACK:
         return _hold(state, "absorbed", "rolled back; a new candidate needs a new rollout id")
-    return (
+    ruling = (
         _against(plan, state, assessment, facts)
         or _unwatched(plan, state, facts)
         or _standing(plan, state, facts)
         or _unknown(plan, state, assessment, facts)
         or _upward(plan, state, assessment, facts)
     )
+    if ruling.action is not Action.ROLLBACK or TARGET_UNHEALTHY in ruling.reason:
+        return ruling
+    return replace(ruling, reason=f"{ruling.reason}{_target(assessment, facts)}")
+
+
+def _target(assessment: Assessment, facts: Facts) -> str:
+    """That the baseline, to which a rollback leads, is not well either; nothing where it is, as far as is known."""
+    sick = [v for v in assessment.verdicts if v.required and v.numbers.get(TARGET_UNHEALTHY)]
+    if sick:
+        return f"; {TARGET_UNHEALTHY}: the baseline breaks the limit of {_names(sick)} itself"
+    if facts.baseline_silent_ms >= SILENT_MS:
+        return f"; {TARGET_UNHEALTHY}: the baseline has been silent for {_seconds(facts.baseline_silent_ms)}"
+    return ""
 
 
 def _against(plan: RolloutPlan, state: RolloutState, assessment: Assessment, facts: Facts) -> Ruling | None:

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final, Literal, Self
 import orjson
 from pydantic import Field, ValidationError, WithJsonSchema, field_validator
 
+from paritygate.comparators.measuring import LATENCY_RATIO
 from paritygate.comparators.settings import JoinSettings
 from paritygate.gates.measures import LABEL_SHIFT
 from paritygate.gates.spec import KEYS, GateError, GateSpec, parse_gates
@@ -194,6 +195,11 @@ class RolloutPlan(Section):
         """
         return self.ladder.stage(name)
 
+    def _latency_ratio(self) -> float:
+        """What the candidate's latency may be by the first required gate that compares latencies, else 1.1."""
+        ratios = [1.0 + g.limit / 100.0 for g in self.gates if g.required and g.latency_shifts()]
+        return ratios[0] if ratios else LATENCY_RATIO
+
     def join_settings(self) -> JoinSettings:
         """What the join needs to know of this plan."""
         shifts = dict.fromkeys(shift for gate in self.gates for shift in gate.latency_shifts())
@@ -201,6 +207,7 @@ class RolloutPlan(Section):
             rollout_id=self.rollout,
             dimensions=self.segments,
             latency_shifts=tuple(shifts),
+            latency_ratio=self._latency_ratio(),
             instances=any(gate.tolerate_bursts for gate in self.gates),
             numbers=tuple(dict.fromkeys(rule for gate in self.gates if (rule := gate.number_rule()) is not None)),
             label_shares=any(gate.measure == LABEL_SHIFT for gate in self.gates),

@@ -79,7 +79,8 @@ def decode_batches(
         decoder.add(batch, columnar=columnar)
     decoder.flush()
     events = concat(topic, partition, decoder.pieces)
-    decoder.poison.sort(key=lambda p: p.offset)
+    # A damaged batch may name an offset that a sound one holds too.
+    decoder.poison.sort(key=lambda p: (p.offset, p.kind, p.reason))
     return Decoded(
         batch=events,
         poison=decoder.poison,

@@ -150,6 +150,11 @@ class Spine:
         if self._reading:
             await self._registry.stop()
 
+    @property
+    def stuck_after_s(self) -> float:
+        """How long nothing may move."""
+        return self._settings.stuck_after_s
+
     def failure(self) -> BaseException | None:
         """Why this process must end, if it must: a supervisor restarts it, and a restart is exact."""
         error = self._error or self._keeper.failed() or self._decider.failed()

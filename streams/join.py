@@ -300,11 +300,19 @@ class JoinKeeper:
         if join.committed(name) == 0:
             join.begin(name, gap.next)
             return
+        counted = join.committed(name)
         count = join.lost(name, gap.next)
-        log.error(
-            "%s-%d: offsets %d to %d were deleted before they were read; %d records are lost to the join",
-            gap.topic, gap.partition, gap.first, gap.next - 1, count,
-        )  # fmt: skip
+        if gap.first < counted:
+            log.warning(
+                "%s-%d: offsets %d to %d were deleted before they were read again; what waited there is lost, and "
+                "repeats of it are not known any more",
+                gap.topic, gap.partition, gap.first, min(counted, gap.next) - 1,
+            )  # fmt: skip
+        if count:
+            log.error(
+                "%s-%d: offsets %d to %d were deleted before they were read; %d records are lost to the join",
+                gap.topic, gap.partition, gap.next - count, gap.next - 1, count,
+            )  # fmt: skip
         self._metrics.lost(name, count)
 
     async def _apply(self, answer: Fetched) -> None:

@@ -11,10 +11,12 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Mapping
 
 import faust
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError, KafkaError
 from prometheus_client import start_http_server
 
@@ -30,14 +32,19 @@ from paritygate.streams.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
 
+_SESSION_LIMITS = ("group.min.session.timeout.ms", "group.max.session.timeout.ms")
 #: How long a broker may take to describe the topics.
 ANSWER_WITHIN_S = 10.0
+#: How often it is looked at whether all goes well.
+LOOK_EVERY_S = 0.5
 #: How long a stop may take.
 STOP_WITHIN_S = 5.0
 
 
-async def check_topics(settings: WorkerSettings) -> None:
-    """Refuse to start on missing topics or unequal partition counts: the join would lose pairs in silence.
+async def check_cluster(settings: WorkerSettings) -> None:
+    """Refuse to start where the join would lose pairs in silence, or the worker would idle for ever.
+
+    Missing topics, unequal partition counts, a session timeout that the brokers do not take.
 
     :raises BrokerUnavailableError: no broker answered.
     :raises ConfigError: names the topics and what to do.
@@ -46,7 +53,7 @@ async def check_topics(settings: WorkerSettings) -> None:
     try:
         # No client waits for longer than this altogether, also where something accepts and never answers.
         async with asyncio.timeout(ANSWER_WITHIN_S):
-            counts = await _partition_counts(kafka, [*(kafka.topic(t.name) for t in TOPICS), state_topic(settings)])
+            counts, limits_ms = await _look(kafka, [*(kafka.topic(t.name) for t in TOPICS), state_topic(settings)])
     except (KafkaConnectionError, TimeoutError, OSError):
         raise BrokerUnavailableError(
             f"no Kafka broker answers at {kafka.bootstrap}: is it running? 'paritygate broker up' starts one"
@@ -54,16 +61,49 @@ async def check_topics(settings: WorkerSettings) -> None:
     except (KafkaError, ValueError) as e:
         raise ConfigError(f"the broker at {kafka.bootstrap} cannot be used: {described(e)}") from None
     check_counts(settings, counts)
+    check_session(settings, limits_ms)
 
 
-async def _partition_counts(kafka: KafkaSettings, names: list[str]) -> dict[str, int]:
+async def _look(kafka: KafkaSettings, names: list[str]) -> tuple[dict[str, int], dict[str, int]]:
+    """Partition counts of the topics that are there, and the brokers' limits of a session where they are told."""
     admin = AIOKafkaAdminClient(**aiokafka_config(kafka), request_timeout_ms=int(ANSWER_WITHIN_S * 1000))
     try:
         await admin.start()
         described_topics = await admin.describe_topics(names)
+        limits_ms = await _session_limits_ms(admin)
     finally:
         await admin.close()
-    return {d["topic"]: len(d["partitions"]) for d in described_topics if d["error_code"] == 0}
+    return {d["topic"]: len(d["partitions"]) for d in described_topics if d["error_code"] == 0}, limits_ms
+
+
+async def _session_limits_ms(admin: AIOKafkaAdminClient) -> dict[str, int]:
+    """What any of the brokers sets; empty where we may not ask: then the watchdog finds it out."""
+    try:
+        node = (await admin.describe_cluster())["brokers"][0]
+        asked = [ConfigResource(ConfigResourceType.BROKER, str(node["node_id"]), dict.fromkeys(_SESSION_LIMITS))]
+        (answer,) = await admin.describe_configs(asked)
+        return {entry[0]: int(entry[1]) for r in answer.resources for entry in r[4] if entry[0] in _SESSION_LIMITS}
+    except (KafkaError, LookupError, ValueError, TypeError) as e:
+        log.debug("the brokers do not tell their session limits: %s", described(e))
+        return {}
+
+
+def check_session(settings: WorkerSettings, limits_ms: Mapping[str, int]) -> None:
+    """Refuse a session timeout that the brokers refuse: Faust would try to join for ever and say nothing.
+
+    :raises ConfigError: names the setting and the broker's limit.
+    """
+    lowest, highest = (limits_ms.get(name) for name in _SESSION_LIMITS)
+    session_ms = settings.session_timeout_s * 1000
+    for limit_ms, name, is_refused in (
+        (lowest, _SESSION_LIMITS[0], lowest is not None and session_ms < lowest),
+        (highest, _SESSION_LIMITS[1], highest is not None and session_ms > highest),
+    ):
+        if is_refused:
+            raise ConfigError(
+                f"PARITYGATE_WORKER_SESSION_TIMEOUT_S is {settings.session_timeout_s:g}, but the brokers' {name} "
+                f"is {limit_ms}: the worker would never join its group"
+            )
 
 
 def check_counts(settings: WorkerSettings, counts: Mapping[str, int]) -> None:
@@ -104,7 +144,7 @@ def run_worker(settings: WorkerSettings, confluent_ids: ConfluentIds | None = No
     :raises ParityGateError: before anything is started, when it cannot work.
     """
     start_logging(settings.log_level)
-    asyncio.run(check_topics(settings))
+    asyncio.run(check_cluster(settings))
     metrics = WorkerMetrics()
     _serve_metrics(settings, metrics)
     try:
@@ -134,6 +174,8 @@ class Process(faust.Worker):
         self._code: int | None = None
         self._failure: BaseException | None = None
         self._watch: asyncio.Task[None] | None = None
+        self._looked_at_s = time.monotonic()
+        self._stuck_after_s = spine.stuck_after_s
 
     @property
     def reason(self) -> BaseException | None:
@@ -144,12 +186,22 @@ class Process(faust.Worker):
         """Watch from the beginning: Faust starts its timers only when all has gone well once."""
         await super().on_first_start()
         self._watch = asyncio.create_task(self._watch_over(), name="watch")
+        threading.Thread(target=self._watch_the_loop, name="hang", daemon=True).start()
 
     async def _watch_over(self) -> None:
         while self._failure is None:
-            await asyncio.sleep(0.5)
+            self._looked_at_s = time.monotonic()
+            await asyncio.sleep(LOOK_EVERY_S)
             self._failure = self._spine.failure()
         os.kill(os.getpid(), signal.SIGTERM)
+
+    def _watch_the_loop(self) -> None:
+        """End a process whose event loop hangs: Faust's heartbeats go on, and the group would wait for ever."""
+        while not self._ended.wait(LOOK_EVERY_S):
+            silent_s = time.monotonic() - self._looked_at_s
+            if self._code is None and self._failure is None and silent_s > self._stuck_after_s:
+                log.error("the worker ends: it has done one thing for %.0f s and nothing else", silent_s)
+                os._exit(1)
 
     async def stop(self) -> None:
         """Stop in order, for at most ``STOP_WITHIN_S``; after it the process ends as it is."""

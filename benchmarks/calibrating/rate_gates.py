@@ -33,6 +33,8 @@ TARGET: Final = round(math.log(20.0), 6)
 #: Most panes; where there would be more, their width doubles, as in `rollouts/ledger.py`.
 MOST_PANES: Final = 24
 LARGEST_TABLE: Final = 1 << 22
+#: Measures of which the baseline has a rate, too.
+PAIRED_MEASURES: Final = ("error_rate", "timeout_rate", "schema_validation_pass_rate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ def assess(spec: GateSpec, windows: Windows, cells: Windows | None = None) -> Sa
     seen = {name: np.cumsum(getattr(windows, name), axis=1) for name in Windows.__slots__}
     bad = seen["worse"] + seen["both"]
     relative = spec.rule is Rule.MAXIMUM_REGRESSION_PERCENT
-    paired_measure = spec.measure in ("error_rate", "schema_validation_pass_rate")
+    paired_measure = spec.measure in PAIRED_MEASURES
     limit, ratio = bad_limit(spec), 1.0 + spec.limit / 100.0
     live = np.full(bad.shape, -np.inf)
     if relative:
@@ -87,7 +89,7 @@ def assess(spec: GateSpec, windows: Windows, cells: Windows | None = None) -> Sa
         if spec.tolerate_bursts:
             mixed = _by_minute(spec, windows, seen)
         else:
-            mixed, _ = _over_starts(overall, seen["worse"], seen["better"], seen["both"])
+            mixed, _ = over_starts(overall, seen["worse"], seen["better"], seen["both"])
         tests = [mixed, _share(windows, ratio, spec)]
     else:
         tested = bernoulli(limit, "above").log_e
@@ -95,12 +97,12 @@ def assess(spec: GateSpec, windows: Windows, cells: Windows | None = None) -> Sa
         def absolute(bad: I64, total: I64) -> F64:
             return _floored(distinct(tested, bad, total), bad, spec)
 
-        everything, onset = _over_starts(absolute, bad, seen["total"])
+        everything, onset = over_starts(absolute, bad, seen["total"])
         if spec.tolerate_bursts:
             everything = _by_minute(spec, windows, seen)
         tests = [everything]
         if paired_measure:
-            live, live_onset = _over_starts(absolute, seen["live_bad"], seen["live"])
+            live, live_onset = over_starts(absolute, seen["live_bad"], seen["live"])
             tests.append(live)
             onset = np.where(live > everything, live_onset, onset)
     log_all = log_mixture(uniform(len(tests)), np.stack(tests, axis=-1))
@@ -126,7 +128,7 @@ def _floored(log_e: F64, bad: I64, spec: GateSpec) -> F64:
     return np.where(bad >= spec.minimum_bad_events, log_e, np.minimum(log_e, 0.0))
 
 
-def _over_starts(log_e: Callable[..., F64], *seen: I64) -> tuple[F64, I64]:
+def over_starts(log_e: Callable[..., F64], *seen: I64) -> tuple[F64, I64]:
     """Mixture over onsets: the rollout's start, the stage's (the same here), and the starts of panes.
 
     And the onset that says most, as the number of windows before it.
@@ -163,7 +165,7 @@ def _by_minute(spec: GateSpec, windows: Windows, seen: dict[str, I64]) -> F64:
         opening = distinct(paired_ratio(ratio, "above").log_e, *first[:3])
     else:
         opening = distinct(bernoulli(limit, "above").log_e, first[0] + first[2], first[3])
-        if spec.measure in ("error_rate", "schema_validation_pass_rate"):
+        if spec.measure in PAIRED_MEASURES:
             opening = np.minimum(opening, distinct(lambda w, b: paired(0.0, "above").log_e(w, b, 0), *first[:2]))
     closed = np.zeros(total.shape)
     for count, end in enumerate(ends, start=1):
@@ -240,7 +242,7 @@ def _environment(spec: GateSpec, windows: Windows, seen: dict[str, I64], segment
     def unlike(worse: I64, better: I64) -> F64:
         return distinct(lambda w, b: paired(0.0, "above").log_e(w, b, 0), worse, better)
 
-    parity, _ = _over_starts(unlike, seen["worse"], seen["better"])
+    parity, _ = over_starts(unlike, seen["worse"], seen["better"])
     bad, total = (
         counts - np.where(onset > 0, np.take_along_axis(counts, np.maximum(onset - 1, 0), axis=1), 0)
         for counts in (seen["better"] + seen["both"], seen["total"])

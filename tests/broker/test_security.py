@@ -84,6 +84,18 @@ def test_whole_river_over_tls_with_a_password(
     assert "cannot be read" not in worker.log()
 
 
+def test_session_below_the_brokers_minimum_is_refused(
+    settings: KafkaSettings, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """7 s pass our own least of 6 s, but this broker takes 8 s or more: the worker asks and ends with 2."""
+    assert main(["topics", "create", "--partitions", "4", "--replication-factor", "1"]) == 0
+    monkeypatch.setenv("PARITYGATE_WORKER_SESSION_TIMEOUT_S", "7")
+    capfd.readouterr()
+    assert main(["worker"]) == 2
+    said = capfd.readouterr().err
+    assert "SESSION_TIMEOUT_S is 7, but the brokers' group.min.session.timeout.ms is 8000" in said
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

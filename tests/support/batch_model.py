@@ -84,6 +84,11 @@ class _Model:
             start = baseline.event_at_ms - baseline.event_at_ms % self.settings.window_ms
             taken = candidate.latency_ms if candidate is not None and fine else np.inf
             self.latencies.setdefault(start, []).append((baseline.latency_ms, taken))
+            allowed = self.settings.latency_ratio * baseline.latency_ms
+            if np.isfinite(taken) and taken > 1.25 * allowed:
+                count[INDEX["slower"]] += 1
+            elif np.isfinite(taken) and 1.25 * taken < allowed:
+                count[INDEX["faster"]] += 1
 
     def _seen_by_users(
         self, tally: Tally, baseline: PredictionEvent | None, candidate: PredictionEvent | None

@@ -23,6 +23,8 @@ org.apache.kafka.common.security.scram.ScramLoginModule required;
 ssl.keystore.type=PEM
 ssl.keystore.location={keystore}
 ssl.client.auth=none
+# Above what a worker takes for the least: it must ask.
+group.min.session.timeout.ms=8000
 """
 
 

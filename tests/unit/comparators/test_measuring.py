@@ -167,3 +167,16 @@ def test_examples_are_the_smallest_by_kind_and_request() -> None:
         [("candidate_only_error", "error"), ("label_change", "label differs")],
         [("candidate_invalid", "missing.p"), ("label_change", "label differs")],
     ]
+
+
+@pytest.mark.parametrize(
+    ("baseline_ms", "candidate_ms", "name"),
+    [(100.0, 137.6, "slower"), (100.0, 137.4, ""), (100.0, 100.0, ""), (100.0, 88.1, ""), (100.0, 87.9, "faster")],
+)
+def test_clearly_slower_and_faster_mirror_each_other(baseline_ms: float, candidate_ms: float, name: str) -> None:
+    """At 1.1 times the baseline allowed: beyond 1.25 times that, or below that over 1.25; failures are neither."""
+    measured = measure_pairs(row(latency_ms=baseline_ms), row(latency_ms=candidate_ms), CHECKS, 1.1)
+    failed = measure_pairs(row(latency_ms=baseline_ms), row(Status.ERROR, latency_ms=candidate_ms), CHECKS, 1.1)
+
+    assert flagged(measured) & {"slower", "faster"} == ({name} if name else set())
+    assert not flagged(failed) & {"slower", "faster"}

@@ -98,3 +98,23 @@ def test_false_alarms_over_many_segments_are_rare(tally_of: Build) -> None:
         alarms += alarmed
 
     assert alarms / 200 <= 0.05
+
+
+def test_what_is_lost_could_hide_a_breach(tally_of: Build, assess: Callable[..., Assessment]) -> None:
+    """0.9 % of one origin is lost and nothing of the other: allowed for completeness, but with a limit of 0.3 % all
+    of it could have failed. The gate shows the worst case and waits; where loss strikes all alike it does not."""
+    gates = "error_rate: {maximum: 0.003}"
+    one = {
+        ("JFK",): {"requests": 9910, "pairs": 9910, "shed": 90},
+        ("LGA",): {"requests": 10_000, "pairs": 10_000},
+    }
+    alike = {(origin,): {"requests": 9955, "pairs": 9955, "shed": 45} for origin in ("JFK", "LGA")}
+
+    held = assess(gates, tally_of(("origin",), one)).verdicts[0]
+    assert (held.kind, held.reason_code) == (VerdictKind.INCONCLUSIVE, "informative_dropout")
+    assert "with the 90 lost it could be 0.45 %, over 0.3 %" in held.reason
+    assert held.numbers["worst_case"] == 0.0045
+    passed = assess(gates, tally_of(("origin",), alike)).verdicts[0]
+    assert passed.kind is VerdictKind.PASS
+    assert passed.numbers["worst_case"] == 0.0045
+    assert assess("error_rate: {maximum: 0.01}", tally_of(("origin",), one)).verdicts[0].kind is VerdictKind.PASS

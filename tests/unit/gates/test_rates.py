@@ -77,7 +77,12 @@ def test_failing_is_told_with_its_counts(tally_of: Build, first: Judge) -> None:
     found = first(ERRORS, tally_of((), {(): both(2031, 97, 2)}))
 
     assert (found.kind, found.reason_code, found.segment) == (VerdictKind.FAIL, "breached", "all")
-    assert found.reason == "97 of 2,031 requests failed (4.8 %), at most 1 % may"
+    assert found.reason == (
+        "97 of 2,031 requests failed (4.8 %), at most 1 % may;"
+        " 97 failed in the candidate alone, 2 in the baseline alone, 0 in both"
+    )
+    assert [found.numbers[f"whole_{who}"] for who in ("candidate_only", "baseline_only", "both")] == [97, 2, 0]
+    assert found.numbers["target_unhealthy"] == 0
     assert found.numbers["whole_bad"] == 97
     assert found.numbers["whole_baseline_bad"] == 2
 

@@ -229,3 +229,20 @@ def test_no_row_breaks_the_laws(
         assert ruling.stage == PLAN.ladder.first
         assert here.status is not RolloutStatus.ROLLED_BACK
     assert ruling.reason
+
+
+def test_a_rollback_says_when_its_target_is_not_healthy() -> None:
+    """A baseline that breaks a limit itself, or is silent, stands in the reason of every rollback."""
+    sick = assessment(verdict("inconclusive", gate="error_rate", numbers={"target_unhealthy": 1}))
+    gone = (
+        replace(MET, candidate_silent_ms=60_000),
+        "; target_unhealthy: the baseline breaks the limit of error_rate",
+    )
+    silent = replace(MET, baseline_silent_ms=7_000), "; target_unhealthy: the baseline has been silent for 7 s"
+
+    for said, (facts, note) in ((sick, gone), (FAIL, silent)):
+        ruling = judge(PLAN, state("5"), said, facts)
+        assert ruling.action is Action.ROLLBACK
+        assert note in ruling.reason
+    assert "target_unhealthy" not in judge(PLAN, state("5"), FAIL, MET).reason
+    assert "target_unhealthy" not in judge(PLAN, state("5"), sick, MET).reason

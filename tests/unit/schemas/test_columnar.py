@@ -411,3 +411,18 @@ def test_long_runs_are_cut_by_bytes(
     buffer = b"".join(build_batch([entry], i) for i, (entry, _) in enumerate(parts))
 
     assert_answer(decode_batches("t", 3, buffer, 0), list(enumerate(parts)))
+
+
+def test_poison_at_one_offset_has_one_order(
+    prediction: Callable[..., PredictionEvent], build_batch: Callable[..., bytes]
+) -> None:
+    """A damaged batch that names an offset of a sound one before it: both ways tell of both, in the same order."""
+    value = encode(prediction())
+    sound: list[Any] = [(5, b"request-1", value, []), (5, None, value, [])]
+    damaged = bytearray(build_batch(sound[:1], 1))
+    damaged[-1] ^= 1
+    for codec in (0, 4):
+        buffer = build_batch(sound, 0, codec) + damaged
+        fast, slow = (decode_batches("t", 0, buffer, 0, skip_damaged=True, columnar=c) for c in (True, False))
+        assert [(p.offset, p.kind) for p in fast.poison] == [(1, "decode"), (1, "invalid")]
+        assert fast.poison == slow.poison
