@@ -98,6 +98,7 @@ async def _fetch(stage: Stage) -> float:
     fetcher = BatchFetcher(
         stage.settings,
         list(stage.topics),
+        partitions=stage.partitions,
         wait_ms=settings.fetch_wait_ms,
         partition_bytes=settings.fetch_bytes,
     )
