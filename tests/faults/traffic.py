@@ -51,7 +51,11 @@ class Sent(NamedTuple):
 
 def plan_of(rollout: str) -> RolloutPlan:
     """A plan that holds in shadow; its windows stay updatable while repeats may come."""
-    return RolloutPlan.from_yaml(PLAN_YAML.format(rollout=rollout).replace("retain_ms: 2000", "retain_ms: 8000"))
+    return RolloutPlan.from_yaml(
+        PLAN_YAML.format(rollout=rollout).replace(
+            "retain_ms: 2000, dedupe_ms: 30000", "retain_ms: 8000, dedupe_ms: 10000"
+        )
+    )
 
 
 @dataclass(frozen=True)
