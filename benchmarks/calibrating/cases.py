@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from calibrating import events, fleets, latencies, numbers, rates, reviews, shares
+from calibrating import events, fleets, latencies, numbers, rates, reviews, shares, slow_minutes
 from calibrating.events import Events
 from calibrating.fleets import Fleet
 from calibrating.latencies import Pairs
@@ -87,6 +87,7 @@ def cases() -> Iterator[Case]:
     yield from _relative()
     yield from _tolerant()
     yield from _latency()
+    yield from _tolerant_latency()
     yield from _reviews()
     yield from _events()
     yield from _labels()
@@ -299,6 +300,23 @@ def _latency() -> Iterator[Case]:
     yield row("latency +30 %", Pairs(factor=1.3), "beyond")
     yield row("latency +60 %", Pairs(factor=1.6, looks=200), "beyond")
     yield row("latency +30 % later", Pairs(factor=1.3, looks=600, onset=400), "beyond", note=LATE, chunk=25)
+
+
+def _tolerant_latency() -> Iterator[Case]:
+    """One instance against one, looked at once a minute."""
+
+    def row(case: str, stream: Pairs, truth: str, **more: Any) -> Case:
+        least = NEVER_PROVEN if stream.onset else latencies.LEAST_PAIRS
+        simulate = partial(slow_minutes.simulate, stream, least)
+        return _case("latency_p95_ms regression +10 %, tolerates bursts", case, simulate, truth, chunk=20, **more)
+
+    for often in (0.2, 1.0, 4.0):
+        stream = Pairs(bursts_an_hour=often, looks=1200)
+        yield row(f"bursts of one instance, {often:g} an hour, 3 times slower", stream, "within")
+    yield row("exactly at the limit", Pairs(factor=1.1), "at")
+    yield row("incidents in both arms, 3 times slower", Pairs(incidents=0.05), "within")
+    yield row("latency +30 %", Pairs(factor=1.3), "beyond")
+    yield row("3 times slower later", Pairs(factor=3.0, onset=400, looks=800), "beyond", note=LATE)
 
 
 def _reviews() -> Iterator[Case]:
