@@ -13,6 +13,8 @@ from tests.faults.worker import SWITCHES
 from tests.support.kafka import KafkaBench
 
 SEED = 20_261_124
+#: A minute and a half on a machine of its own; a busy one may take several times as long.
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture
