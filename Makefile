@@ -16,7 +16,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; 
 	  "$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null && { echo "$$p"; break; }; \
 	done)
 
-.PHONY: help setup demo test check calibrate bench-evaluation bench-join docs lock broker-up broker-down clean
+.PHONY: help setup demo test check calibrate faults-join docs lock broker-up broker-down clean bench-evaluation bench-join
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ check: setup lint ## style, types, floors, and what is in the wheel
 
 calibrate: setup ## simulate false alarms and delays of every gate into benchmarks/results; ARGS="--runs N"
 	@"$(BIN)/python" benchmarks/calibration.py --json benchmarks/results/calibration.json $(ARGS)
+
+faults-join: setup ## hurt the join on a real Kafka and compare with DuckDB; ARGS="--pairs N --seed N --only a,d"
+	@"$(BIN)/python" -m tests.faults.run --json benchmarks/results/faults_join.json $(ARGS)
 
 bench-evaluation: setup ## time one look at the gates into benchmarks/results; ARGS="--repeats N"
 	@"$(BIN)/python" benchmarks/evaluation.py --json benchmarks/results/evaluation.json $(ARGS)

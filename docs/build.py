@@ -7,7 +7,9 @@ and ``<!-- end -->``; everything outside belongs to people. ``tests/docs/test_pa
 from __future__ import annotations
 
 import json
+import math
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from pathlib import Path
@@ -19,6 +21,9 @@ from paritygate.gates import measures, questions
 from paritygate.schemas import metrics, topics
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+from joining import tables as join_tables  # noqa: E402
+
 _BLOCK = re.compile(r"(<!-- block: (?P<name>[^>]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 _KINDS: Mapping[Any, str] = {
     str: "text",
@@ -146,6 +151,11 @@ def calibration() -> str:
     return "\n".join(lines) + "\n"
 
 
+def _of_join(table: Callable[[Mapping[str, Any]], str]) -> str:
+    file = ROOT / "benchmarks" / "results" / "join.json"
+    return table(json.loads(file.read_text())) if file.exists() else "Not measured yet: `make bench-join`."
+
+
 def evaluation() -> str:
     """How long one look at the gates takes, by part."""
     result = json.loads((ROOT / "benchmarks" / "results" / "evaluation.json").read_text())
@@ -160,6 +170,51 @@ def evaluation() -> str:
             f"| {row['part']} | {row['median_ms']:.2f} | {spread} | {goal} | {row['ratio_to_reference']} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def scale() -> str:
+    """What a number of events a second needs, from what one pair, event and report cost."""
+    result = json.loads((ROOT / "benchmarks" / "results" / "scale.json").read_text())
+    per_cpu_s, size = result["pairs_per_cpu_s"], result["event_bytes"]
+    lines = [f"`{result['command']}` on {result['machine']}, python {result['versions']['python']}.", ""]
+    lines += ["| measured | |", "|---|---|"]
+    lines += [
+        f"| pairs joined in a second of one core, Avro, answers repeat | {per_cpu_s['avro']:,} |",
+        f"| the same, every answer new, checked and compared | {per_cpu_s['avro_outputs']:,} |",
+        f"| the same, JSON events, answers repeat | {per_cpu_s['json']:,} |",
+        f"| one event on the wire, plain and lz4 | {size['raw']} B, {size['lz4']} B |",
+        f"| one window report of {result['report']['cells']} combinations | {result['report']['bytes']:,} B |",
+    ]
+    lines += [
+        f"| decider, one report, {partitions} partitions | {ms} ms |"
+        for partitions, ms in result["report_cpu_ms"].items()
+    ]
+    lines += ["", "| events a second | 20,000 | 1,000,000 | 100,000,000 |", f"|{'---|' * 4}"]
+    table = [_needs(result, rate) for rate in (20_000, 1_000_000, 100_000_000)]
+    lines += [f"| {name} | {' | '.join(column[name] for column in table)} |" for name in table[0]]
+    return "\n".join(lines) + "\n"
+
+
+def _needs(result: Mapping[str, Any], events_per_s: int) -> dict[str, str]:
+    """One column: cores at 60 % load, partitions as the next power of two, replication 3, 7 days of retention."""
+    pairs_per_s = events_per_s / 2
+    cores = {way: pairs_per_s / result["pairs_per_cpu_s"][way] / 0.6 for way in ("avro", "avro_outputs")}
+    partitions = max(4, 1 << math.ceil(math.log2(max(1.0, cores["avro_outputs"]))))
+    packed, report = result["event_bytes"]["lz4"], result["report"]["bytes"]
+    decider = result["report_cpu_ms"][max(result["report_cpu_ms"], key=int)] / 1000
+    in_mb_s = events_per_s * packed / 1e6
+    return {
+        "cores for the join, answers repeat": f"{math.ceil(cores['avro']):,}",
+        "cores for the join, every answer new": f"{math.ceil(cores['avro_outputs']):,}",
+        "partitions of each joined topic": f"{partitions:,}",
+        "into the brokers, lz4": f"{in_mb_s:,.1f} MB/s",
+        "with replication 3, between all": f"{3 * in_mb_s:,.1f} MB/s",
+        "disk for 7 days, 3 replicas": f"{3 * in_mb_s * 7 * 86_400 / 1e6:,.1f} TB",
+        "reports a second, 1 s windows": f"{partitions:,}",
+        "into windows.v1": f"{partitions * report / 1e6:,.1f} MB/s",
+        "decider's core, 1 s windows": f"{partitions * decider:.0%}",
+        "decider's core, 10 s windows": f"{partitions * decider / 10:.0%}",
+    }
 
 
 def _rate(ratio: float | None) -> str:
@@ -185,6 +240,10 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "command line": command_line,
     "calibration": calibration,
     "evaluation": evaluation,
+    "join": lambda: _of_join(join_tables.engines),
+    "join hot path": lambda: _of_join(join_tables.hot_path),
+    "join beside": lambda: _of_join(join_tables.beside),
+    "scale": scale,
 }
 
 

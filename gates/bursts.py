@@ -33,7 +33,7 @@ from paritygate.gates.evidence import Alphas, Sums, floored, reached
 from paritygate.gates.findings import bad_limit
 from paritygate.gates.measures import Rule
 from paritygate.gates.reasons import many
-from paritygate.gates.spec import GateSpec
+from paritygate.gates.spec import RATES_BY_INSTANCE, GateSpec
 from paritygate.schemas.prediction import ARMS
 
 F64 = npt.NDArray[np.float64]
@@ -51,7 +51,7 @@ LARGEST_BURST: Final = 0.5
 FLEET_LEANS: Final = float(np.log(5.0))
 FLEET_INSTANCES: Final = 2
 #: Columns of ``comparators.instances`` of the measures that are counted by instance: (bad, total).
-BY_INSTANCE: Final = {"error_rate": ("errors", "requests"), "schema_validation_pass_rate": ("invalid", "checked")}
+BY_INSTANCE: Final = dict(zip(RATES_BY_INSTANCE, (("errors", "requests"), ("invalid", "checked")), strict=True))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,10 @@ from paritygate.comparators.evidence.paired import paired
 from paritygate.comparators.evidence.quantile import AtEdge, quantile_ratio
 from paritygate.comparators.latency import BUCKETS, NEVER, quantile_ms, shifts
 from paritygate.gates.evidence import F64, Alphas, Sums, reached
+from paritygate.gates.latency_bursts import outside_of_bursts, tolerant_log_e
 from paritygate.gates.latency_counts import (
     LatencyCounts,
+    Numbers,
     counts_since,
     in_ms,
     name,
@@ -53,16 +55,19 @@ def _relative(spec: GateSpec, sums: Sums, alphas: Alphas, whole: LatencyCounts, 
         return say(spec, VerdictKind.ERROR, "source_broken", reason, {"total": stage.pairs})
     since = _log_e_since(sums, p, spec.limit)
     log_e_bad = sums.over_starts(since)
+    parts: Numbers = {}
+    if spec.tolerate_bursts:
+        log_e_bad, parts = tolerant_log_e(sums, log_e_bad, lambda c: _at_edge(c, p, spec.limit, "above").log_e)
     failed = reached(log_e_bad, alphas.rollback)
     onset = late_onset(sums, since) if failed else None
     ok = _at_edge(stage, p, spec.limit, "below") if stage.pairs else AtEdge(0.0, 0)
     proven = stage.pairs > 0 and reached(ok.log_e, alphas.promote)
     shown = whole if failed or not stage.pairs else stage
-    numbers = quantiles(spec, shown, whole)
+    numbers = quantiles(spec, shown, whole) | parts
     ratio, low, high = _ratio(shown, p)
     limit = 1.0 + spec.limit / 100.0
     # What the paired test has proven, people may see: the interval from the two histograms is wider.
-    if failed and onset is None:
+    if failed and onset is None and not parts:
         low = max(low, limit)
     elif proven and not failed:
         high = min(high, limit)
@@ -79,7 +84,7 @@ def _relative(spec: GateSpec, sums: Sums, alphas: Alphas, whole: LatencyCounts, 
     if onset is not None:
         later, all_words = counts_since(sums, onset.start), words
         ratio, low, high = _ratio(later, p, onset.alpha)
-        if reached(float(since[onset.start]) + sums.start_log_weight(onset.start), alphas.rollback):
+        if not parts and reached(float(since[onset.start]) + sums.start_log_weight(onset.start), alphas.rollback):
             low = max(low, limit)
         numbers |= onset_quantiles(onset, later, p)
         numbers |= {"onset_ratio": number(ratio), "onset_ratio_low": number(low), "onset_ratio_high": number(high)}
@@ -97,7 +102,8 @@ def _relative(spec: GateSpec, sums: Sums, alphas: Alphas, whole: LatencyCounts, 
     test = quantile_ratio(p, spec.limit, "below")
     target = math.log(1.0 / alphas.promote)
     needed = 0 if proven else test.more_needed(*stage.exceed(test.shift), stage.pairs, ok, target)
-    return stand(spec, numbers, pairs=stage.pairs, needed=needed, words=words, bound=bound)
+    verdict = stand(spec, numbers, pairs=stage.pairs, needed=needed, words=words, bound=bound)
+    return outside_of_bursts(spec, sums, alphas, verdict)
 
 
 def _both_fail(sums: Sums, start: int, tau: float, alphas: Alphas) -> bool:

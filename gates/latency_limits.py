@@ -16,6 +16,7 @@ from paritygate.comparators.evidence.bernoulli import bernoulli
 from paritygate.comparators.evidence.mixture import more_needed
 from paritygate.comparators.latency import BUCKETS, edges, quantile_ms
 from paritygate.gates.evidence import Alphas, Sums, reached
+from paritygate.gates.latency_bursts import outside_of_bursts, tolerant_log_e
 from paritygate.gates.latency_counts import (
     LatencyCounts,
     Numbers,
@@ -45,11 +46,14 @@ def assess_limit(spec: GateSpec, sums: Sums, alphas: Alphas, whole: LatencyCount
     candidate = sums.histogram_since("latency.candidate", BUCKETS)
     since = bernoulli(1.0 - p, "above").log_e(candidate[:, first:].sum(axis=1), candidate.sum(axis=1))
     bad = sums.over_starts(since)
+    parts: Numbers = {}
+    if spec.tolerate_bursts:
+        bad, parts = tolerant_log_e(sums, bad, lambda c: _log_e(c, p, first))
     failed = reached(bad, alphas.rollback)
     test, slow = bernoulli(1.0 - p, "below"), int(stage.candidate[last:].sum())
     ok = float(test.log_e(slow, stage.pairs))
     shown = whole if failed or not stage.pairs else stage
-    numbers = quantiles(spec, shown, whole)
+    numbers = quantiles(spec, shown, whole) | parts
     low, high = interval.quantile(shown.candidate, p)
     value = quantile_ms(shown.candidate, p)
     numbers |= {
@@ -71,7 +75,13 @@ def assess_limit(spec: GateSpec, sums: Sums, alphas: Alphas, whole: LatencyCount
     needed = (
         0 if reached(ok, alphas.promote) else more_needed(test.wealth(slow, stage.pairs), stage.pairs, ok, target)
     )
-    return stand(spec, numbers, pairs=stage.pairs, needed=needed, words=words, bound=bound)
+    verdict = stand(spec, numbers, pairs=stage.pairs, needed=needed, words=words, bound=bound)
+    return outside_of_bursts(spec, sums, alphas, verdict)
+
+
+def _log_e(counts: LatencyCounts, p: float, first: int) -> float:
+    """log E of "slower than the limit more often than 1-p"; ``first``: the first bucket beyond it."""
+    return float(bernoulli(1.0 - p, "above").log_e(int(counts.candidate[first:].sum()), counts.pairs))
 
 
 def _beyond(spec: GateSpec, sums: Sums, onset: Onset | None, numbers: Numbers, words: str) -> Verdict:

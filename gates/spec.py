@@ -22,6 +22,8 @@ from paritygate.schemas.errors import ConfigError
 RESERVED: Final = ("join_completeness", "informative_dropout", "sample_ratio", "segment_parity", "latency_parity")
 #: Measures whose segments have an absolute limit of their own.
 CHANGE_RATES: Final = ("label_change_rate", "output_change_rate")
+#: Rates that the join counts by instance.
+RATES_BY_INSTANCE: Final = ("error_rate", "schema_validation_pass_rate")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _LARGEST_PERCENT: Final = 1000.0
 _LARGEST_MS: Final = 2.0**21
@@ -240,14 +242,15 @@ def _refuse_misplaced(name: str, options: Mapping[str, Any], measure: Measure) -
         raise GateError((name, "max_rate_to_exclude_per_hour"), "belongs to gpu_oom_events and pod_restarts only")
     if "segment_maximum" in options and measure.name not in CHANGE_RATES:
         raise GateError((name, "segment_maximum"), f"belongs to {' and '.join(CHANGE_RATES)} only")
-    if "tolerate_bursts" in options and measure.kind is not Kind.RATE:
-        raise GateError((name, "tolerate_bursts"), "belongs to gates on rates only, such as error_rate")
+    if "tolerate_bursts" in options and measure.kind not in {Kind.RATE, Kind.LATENCY}:
+        raise GateError((name, "tolerate_bursts"), "belongs to gates on rates and latencies, such as error_rate")
     if "max_bursts_to_exclude_per_hour" in options:
         path = (name, "max_bursts_to_exclude_per_hour")
         if not options.get("tolerate_bursts"):
             raise GateError(path, "belongs to gates with tolerate_bursts: true; others take bursts for failures")
-        if measure.name in CHANGE_RATES:
-            raise GateError(path, "cannot be counted: a change belongs to a pair, not to an instance")
+        if measure.kind is Kind.RATE and measure.name not in RATES_BY_INSTANCE:
+            known = " and ".join(RATES_BY_INSTANCE)
+            raise GateError(path, f"cannot be counted by instance: belongs to {known}, and latencies")
         if measure.name == "timeout_rate":
             raise GateError(path, "is not counted for timeouts; ask it of error_rate, which they are part of")
 

@@ -24,6 +24,8 @@ from paritygate.rollouts.yaml_source import Path, YamlSource, dotted
 LARGEST_JUMP: Final = 5.0
 #: Nor the first one to more than so much of the traffic, in percent.
 LARGEST_FIRST_PERCENT: Final = 5
+#: Live stages that all last so long will meet the bursts of single instances.
+LONG_STAGE_S: Final = 600
 #: Beyond this chance of error a verdict is no proof.
 LARGEST_ALPHA: Final = 0.1
 #: More scored pairs than this are rarely to be had.
@@ -92,6 +94,7 @@ def _gates(plan: RolloutPlan, source: YamlSource, truth: Truth) -> Iterator[Find
                 yield _warn((*path, alpha), f"is a chance of error above {LARGEST_ALPHA:g}: hardly a proof")
     yield from _ordered(plan)
     yield from _implied(plan)
+    yield from _bursts(plan, source)
 
 
 def _rate_floors(
@@ -113,6 +116,21 @@ def _without_failures(truth: Truth) -> Truth:
     for name in ("error_rate", "timeout_rate", "invalid_rate", "label_change_rate", "output_change_rate"):
         clean = clean.with_assumption(name, 0.0)
     return clean
+
+
+def _bursts(plan: RolloutPlan, source: YamlSource) -> Iterator[Finding]:
+    """Long stages, and no gate that bears what one instance does in a minute."""
+    live = [s for s in plan.stages[:-1] if s.weight]
+    burdened = [g for g in plan.gates if g.required and g.kind in {Kind.RATE, Kind.LATENCY}]
+    # Written out as false it is a choice, and none to be reminded of.
+    if not burdened or any((GATES_KEY, g.name, "tolerate_bursts") in source.values for g in burdened):
+        return
+    if all(s.minimum_seconds >= LONG_STAGE_S for s in live):
+        minutes = min(s.minimum_seconds for s in live) // 60
+        what = (
+            f"{minutes} minutes and more in every live stage: one instance that fails for a minute will roll back"
+        )
+        yield _warn((GATES_KEY, burdened[0].name), f"{what}; write tolerate_bursts: true to bear that")
 
 
 def _ordered(plan: RolloutPlan) -> Iterator[Finding]:

@@ -17,7 +17,7 @@ import faust
 
 from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.codec import ConfluentIds
-from paritygate.schemas.errors import BrokerUnavailableError
+from paritygate.schemas.errors import BrokerUnavailableError, ConfigError
 from paritygate.schemas.topics import PLATFORM, ROLLOUTS
 from paritygate.streams.connect import ssl_context
 from paritygate.streams.control import RolloutRegistry
@@ -25,6 +25,7 @@ from paritygate.streams.decide import Decider
 from paritygate.streams.join import JoinKeeper
 from paritygate.streams.metrics import WorkerMetrics
 from paritygate.streams.outbox import Outbox
+from paritygate.streams.pace import Contest
 from paritygate.streams.positions import GroupPositions, Membership
 from paritygate.streams.published import PublishedWindows
 from paritygate.streams.settings import WorkerSettings
@@ -83,6 +84,7 @@ class Spine:
         )
         self._decider = Decider(settings, outbox, metrics)
         self._reading = False
+        self._contest = Contest()
         self._taking: asyncio.Task[Any] | None = None
         # From the start and through each rebalance: a member that is never told its share must not wait for ever.
         self._taking_since_ms: int | None = wall_clock_ms()
@@ -114,6 +116,12 @@ class Spine:
         if not self._reading:
             await self._registry.start()
             self._reading = True
+        instance = self._settings.instance_id
+        if instance and self._contest.is_on(self.app.consumer_generation_id, wall_clock_ms()):
+            raise ConfigError(
+                f"another worker has PARITYGATE_WORKER_INSTANCE_ID {instance} too, and each throws the other out: "
+                "give each worker one of its own"
+            )
         assigned = self.app.consumer.assignment()
         changelog = self._table.changelog_topic.get_topic_name()
         mine = {tp.partition for tp in assigned if tp.topic == self._owned.get_topic_name()}

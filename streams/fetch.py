@@ -38,6 +38,8 @@ RETRY_PAUSE_S = 0.2
 SLOW_S = 1.0
 #: After this a request to it is given up and its connection closed.
 _GIVE_UP_MS = 10_000
+#: How old what is known of leaders and partition counts may become.
+_METADATA_MS = 10_000
 #: A new leader may lag behind the old one for a moment; after this the log is taken to be cut.
 CUT_AFTER_S = 10.0
 _OFFSET_OUT_OF_RANGE = 1
@@ -48,6 +50,10 @@ _AWAY = (KafkaError, OSError, asyncio.TimeoutError)
 
 class LogCutError(ParityGateError):
     """A log ends before the position that was already counted: it lost records or was made anew."""
+
+
+class PartitionsChangedError(ParityGateError):
+    """A topic has other partitions than the join was started with: somebody added some."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +93,13 @@ class _Request:
 class BatchFetcher:
     """Reads raw record batches; knows nothing of groups, records or joins."""
 
-    def __init__(self, kafka: KafkaSettings, topics: list[str], *, wait_ms: int, partition_bytes: int) -> None:
-        self._client = AIOKafkaClient(**aiokafka_config(kafka), request_timeout_ms=_GIVE_UP_MS)
+    def __init__(
+        self, kafka: KafkaSettings, topics: list[str], *, partitions: int, wait_ms: int, partition_bytes: int
+    ) -> None:
+        self._client = AIOKafkaClient(
+            **aiokafka_config(kafka), request_timeout_ms=_GIVE_UP_MS, metadata_max_age_ms=_METADATA_MS
+        )
+        self._partitions = partitions
         self._topics = topics
         self._wait_ms = wait_ms
         self._partition_bytes = partition_bytes
@@ -124,7 +135,9 @@ class BatchFetcher:
         Partitions whose leader is unknown, away or slow are left out of this answer and asked again next time.
 
         :raises LogCutError: a log has ended before its position for ``CUT_AFTER_S``.
+        :raises PartitionsChangedError: a topic has other partitions than those of the join.
         """
+        self._check_partitions()
         wanted = self._by_node(positions)
         for node, offsets in wanted.items():
             if node not in self._requests:
@@ -153,6 +166,16 @@ class BatchFetcher:
             await self._refresh()
         return fetched, lost
 
+    def _check_partitions(self) -> None:
+        """Keys move when partitions are added: what lies on the new ones is read by nobody, and pairs part."""
+        for topic in self._topics:
+            found = self._client.cluster.partitions_for_topic(topic)
+            if found and len(found) != self._partitions:
+                raise PartitionsChangedError(
+                    f"{topic} has {len(found)} partitions now, not {self._partitions}: requests have parted from "
+                    "their pairs; more partitions need new topics (see docs/scale.md)"
+                )
+
     def _by_node(self, positions: Mapping[tuple[str, int], int]) -> dict[int, dict[tuple[str, int], int]]:
         """What to ask each broker. The first place changes with each round: it alone may exceed its bytes."""
         places = list(positions)
@@ -171,7 +194,10 @@ class BatchFetcher:
         asked = [self._requests[node] for node in nodes]
         new = [r.task for r in asked if r.is_new]
         if new:
-            await asyncio.wait(new, timeout=self._wait_ms / 1000 + SLOW_S)
+            _, slow = await asyncio.wait(new, timeout=self._wait_ms / 1000 + SLOW_S)
+            if slow:
+                # Where it was us who were slow, the answer lies in the socket by now.
+                await asyncio.wait(slow, timeout=SLOW_S / 20)
         elif asked:
             first = asyncio.FIRST_COMPLETED
             await asyncio.wait([r.task for r in asked], timeout=self._wait_ms / 1000, return_when=first)

@@ -138,6 +138,7 @@ class JoinKeeper:
             fetcher = BatchFetcher(
                 self._settings.kafka,
                 list(self._names.values()),
+                partitions=self._settings.partitions,
                 wait_ms=self._settings.fetch_wait_ms,
                 partition_bytes=self._settings.fetch_bytes,
             )

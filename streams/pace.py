@@ -55,6 +55,26 @@ class Absence:
         return partition not in self._since_ms and now_ms >= self._over_at_ms.get(partition, now_ms)
 
 
+class Contest:
+    """Whether another process plays our part: two with one instance id throw each other out for ever.
+
+    The broker gives a static member that comes back its partitions without a new generation. Once or twice
+    that is a restart of a broker; again and again it is a twin.
+    """
+
+    TIMES = 4
+    WITHIN_MS = 60_000
+
+    def __init__(self) -> None:
+        self._taken: list[tuple[int, int]] = []
+
+    def is_on(self, generation: int, now_ms: int) -> bool:
+        """One assignment was received; whether it was one too many of the same generation."""
+        self._taken = [(g, ms) for g, ms in self._taken if g == generation and now_ms - ms < self.WITHIN_MS]
+        self._taken.append((generation, now_ms))
+        return len(self._taken) >= self.TIMES
+
+
 class Progress:
     """Which positions stand still although there is more to read."""
 

@@ -25,6 +25,7 @@ from paritygate.schemas.codec import ConfluentIds
 from paritygate.schemas.errors import BrokerUnavailableError, ConfigError
 from paritygate.schemas.topics import BULK, TOPICS
 from paritygate.streams.app import Spine, state_topic
+from paritygate.streams.collector import relax_collector
 from paritygate.streams.connect import aiokafka_config
 from paritygate.streams.log_lines import described, start_logging
 from paritygate.streams.metrics import WorkerMetrics
@@ -157,6 +158,7 @@ def run_worker(settings: WorkerSettings, confluent_ids: ConfluentIds | None = No
     asyncio.set_event_loop(loop)
     worker = Process(Spine(settings, metrics, confluent_ids), loop)
     try:
+        relax_collector()
         worker.execute_from_commandline()
     except SystemExit as e:
         return worker.say_end(e.code if isinstance(e.code, int) else 1)

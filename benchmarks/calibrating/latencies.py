@@ -86,7 +86,7 @@ def simulate(
     base, candidate = bucket(baseline_ms), bucket(candidate_ms)
     rollback = first_look(quantile_ratio(P, LIMIT_PERCENT, "above"), "above", base, candidate, least=0)
     promote = first_look(quantile_ratio(P, LIMIT_PERCENT, "below"), "below", base, candidate, least=least)
-    return Outcome(rollback, promote), _peers(baseline_ms, candidate_ms)
+    return Outcome(rollback, promote), peers_of(baseline_ms, candidate_ms)
 
 
 def first_look(evidence: QuantileRatioEvidence, claim: Claim, base: I64, candidate: I64, *, least: int) -> I64:
@@ -177,7 +177,7 @@ def _looks(mask: Mask) -> I64:
     return counts
 
 
-def _peers(baseline_ms: F64, candidate_ms: F64) -> dict[str, Outcome]:
+def peers_of(baseline_ms: F64, candidate_ms: F64) -> dict[str, Outcome]:
     """Per minute: ratio of the two p95 over 1.10; share over the (known) limit; p95 by minute."""
     runs = len(baseline_ms)
     base, candidate = (ms.reshape(runs, -1, MINUTE) for ms in (baseline_ms, candidate_ms))

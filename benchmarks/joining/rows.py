@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from joining import ours
-from joining.figures import Run, growth_percent, summary
+from joining import live, ours
+from joining.figures import Run, growth_percent, stages_us, summary
+from joining.limits import limits
 from joining.peers import CannotRunError, Peers
 from joining.stage import Stage
 from joining.traffic import Traffic
@@ -42,12 +43,19 @@ class Sizes:
     slow_runs: int = 3
     partitions: int = 4
     memory_partitions: int = 8
+    live_seconds: int = 30
+    live_per_s: int = 20_000
+
+    def scaled(self, by: float) -> Sizes:
+        """With fewer or more pairs in every row."""
+        names = ("plain", "kafka_streams", "quixstreams", "faust_tables", "json", "outputs", "short")
+        return replace(self, **{name: max(2_000, int(getattr(self, name) * by)) for name in names})
 
 
 FULL = Sizes()
 QUICK = Sizes(
     plain=30_000, kafka_streams=10_000, quixstreams=4_000, faust_tables=3_000, json=10_000, outputs=10_000,
-    short=10_000, runs=1, slow_runs=1,
+    short=10_000, runs=1, slow_runs=1, live_seconds=8, live_per_s=500,
 )  # fmt: skip
 
 
@@ -58,7 +66,8 @@ class Rows:
         self._bootstrap, self._folder, self._sizes, self._only, self._say = bootstrap, folder, sizes, only, say
         self._peers = Peers(folder / "peers")
         self._stages = 0
-        self.result: dict[str, Any] = {"engines": {}, "linear": {}, "memory": {}, "skipped": {}}
+        kinds = ("engines", "linear", "limits_us_per_pair", "memory", "latency", "skipped")
+        self.result: dict[str, Any] = {kind: {} for kind in kinds}
 
     def all(self) -> None:
         """Every row that was asked for."""
@@ -67,6 +76,7 @@ class Rows:
         self._outputs()
         self._segments()
         self._memory()
+        self._latency()
 
     # -- kinds of traffic --------------------------------------------------------------------------------------
 
@@ -82,13 +92,16 @@ class Rows:
 
     def _shorter(self) -> None:
         sizes, peers = self._sizes, self._peers
-        names = ("kafka_streams_avro", "kafka_streams_no_changelog", "linear")
+        names = ("kafka_streams_avro", "kafka_streams_no_changelog", "linear", "limits")
         with self._stage(names, sizes.kafka_streams) as stage:
             if stage is not None:
                 self._engine(names[0], sizes.runs, lambda: peers.kafka_streams(stage, changelog=True))
                 self._engine(names[1], sizes.runs, lambda: peers.kafka_streams(stage, changelog=False))
                 if self._wanted("linear"):
                     self._linear(f"pairs_{stage.truth.pairs}", stage)
+                if self._wanted("limits"):
+                    self.result["limits_us_per_pair"] = limits(stage)
+                    self._say(f"limits: {self.result['limits_us_per_pair']}")
         with self._stage(["quixstreams"], sizes.quixstreams) as stage:
             if stage is not None:
                 self._engine("quixstreams", sizes.slow_runs, lambda: peers.quixstreams(stage))
@@ -131,6 +144,15 @@ class Rows:
             }
             self._say(f"memory: {self.result['memory']}")
 
+    def _latency(self) -> None:
+        if not self._wanted("latency"):
+            return
+        sizes = self._sizes
+        traffic = Traffic(pairs=sizes.live_per_s * sizes.live_seconds, start_ms=0, per_s=sizes.live_per_s)
+        row = live.measure(self._bootstrap, "live", self._folder / "worker", traffic, sizes.partitions)
+        self.result["latency"] = row
+        self._say(f"latency: {row}")
+
     # -- one row -----------------------------------------------------------------------------------------------
 
     def _ours(self, stage: Stage, *, workers: int = 1, rules: str = ours.NO_CONTRACT) -> Run:
@@ -150,6 +172,9 @@ class Rows:
             self._say(f"{name} is skipped: {reason}")
             return []
         self.result["engines"][name] = {**summary(runs), **_correct(runs)}
+        if runs[0].stages_s:
+            middle = sorted(runs, key=lambda run: run.pairs_per_s)[len(runs) // 2]
+            self.result["engines"][name]["stages_us_per_pair"] = stages_us(middle)
         return runs
 
     def _linear(self, name: str, stage: Stage) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from calibrating import latencies, numbers, shares
+from calibrating import fleets, latencies, numbers, shares
 from calibrating.cases import SEGMENT_GATES, TOKENS, TOLERANT, TOLERANT_REGRESSION, cases
 from calibrating.numbers import Tokens
 from calibrating.rate_gates import assess, pane_width
@@ -29,6 +29,7 @@ from paritygate.comparators.tally import COUNT_NAMES, INDEX, Tally, zero_counts
 from paritygate.gates.assess import Evidence, assess_gates
 from paritygate.gates.spec import GateSpec, parse_gates
 from paritygate.gates.verdict import VerdictKind
+from paritygate.rollouts.minutes import Minutes
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULT = ROOT / "benchmarks" / "results" / "calibration.json"
@@ -204,6 +205,50 @@ def test_the_array_form_is_the_gate_with_segments(spec: GateSpec) -> None:
             assert said.log_e_bad[run, look] == pytest.approx(log_e, rel=1e-5, abs=2e-6)
             assert said.failed[run, look] == (kind is VerdictKind.FAIL)
             assert said.passed[run, look] == (kind is VerdictKind.PASS)
+
+
+def fleet_evidence(drawn: fleets.Drawn, run: int, look: int) -> tuple[Tally, Minutes]:
+    """The counts of a run up to a look, as the ledger would hold them."""
+    minutes, whole = Minutes(3_000), Tally(())
+    for at in range(look + 1):
+        counts = zero_counts()
+        sums, both = drawn.bad[run, at].sum(axis=1), int(drawn.both[run, at])
+        total = int(drawn.total[run, at, 1].sum())
+        for name, count in (
+            ("requests", total), ("pairs", total), ("baseline_errors", sums[0]), ("candidate_errors", sums[1]),
+            ("candidate_only_errors", sums[1] - both), ("baseline_only_errors", sums[0] - both),
+        ):  # fmt: skip
+            counts[INDEX[name]] = count
+        part = Tally((), {(): counts})
+        for arm, side in enumerate(("baseline", "candidate")):
+            for what, drawn_counts in (("requests", drawn.total), ("errors", drawn.bad)):
+                dense = np.zeros(64, np.int64)
+                dense[1 : 1 + drawn_counts.shape[3]] = drawn_counts[run, at, arm]
+                part.histograms[f"instances.{side}.{what}"] = dense
+        minutes.add(at * 3_000, part, counts, 0)
+        whole.add(part)
+    return whole, minutes
+
+
+@pytest.mark.parametrize("spec", [TOLERANT, TOLERANT_REGRESSION], ids=["maximum", "regression"])
+@pytest.mark.parametrize("instances", [(1, 1), (3, 2)])
+def test_the_array_form_of_fleets_is_the_gate(spec: GateSpec, instances: tuple[int, int]) -> None:
+    """At any look the arrays say what `assess_gates` says on the same counts by instance."""
+    stream = fleets.Fleet(instances=instances, candidate=0.02, onset=60, bursts_an_hour=10.0, looks=110)
+    drawn = fleets.draw(stream, 3, np.random.default_rng(8))
+    failed, passed, log_e_bad = fleets.assess(spec, drawn)
+    for run in range(3):
+        for look in (5, 19, 20, 58, 79, 109):
+            whole, minutes = fleet_evidence(drawn, run, look)
+            end = (look + 1) * 3_000
+            evidence = Evidence(
+                whole=whole, stage=whole, minutes=minutes.closed(end), opening=minutes.opening(),
+                instances=minutes.by_instance(end, None, end), stage_name="shadow", weight=0,
+            )  # fmt: skip
+            verdict = assess_gates([spec], evidence).verdicts[0]
+            assert log_e_bad[run, look] == pytest.approx(verdict.numbers["log_e_bad"], rel=1e-5, abs=2e-6)
+            assert failed[run, look] == (verdict.kind is VerdictKind.FAIL)
+            assert passed[run, look] == (verdict.kind is VerdictKind.PASS)
 
 
 def test_the_array_forms_of_label_shift_are_the_product() -> None:

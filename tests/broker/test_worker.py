@@ -379,8 +379,9 @@ def test_two_workers_share_and_inherit(kafka: KafkaBench, tmp_path: Path) -> Non
     settings, plan = kafka.settings(), plan_for("shared")
     kafka.create_topics(settings)
     kafka.produce(settings.topic(ROLLOUTS.name), [start_command(plan)])
-    first = WorkerProcess(settings, tmp_path, "w1", session_timeout_s="6").start()
-    second = WorkerProcess(settings, tmp_path, "w2", session_timeout_s="6")
+    # While the feeder waits for a rebalance, the clock must not drive time past what it will send.
+    first = WorkerProcess(settings, tmp_path, "w1", session_timeout_s="6", idle_after_ms="15000").start()
+    second = WorkerProcess(settings, tmp_path, "w2", session_timeout_s="6", idle_after_ms="15000")
     try:
         first.wait_owning()
         traffic = make_traffic("shared", requests=6_000, start_ms=now_ms() + LEAD_MS, span_ms=6_000, seed=4)
@@ -405,6 +406,29 @@ def test_two_workers_share_and_inherit(kafka: KafkaBench, tmp_path: Path) -> Non
     assert set(shares[0][1].split(", ")) | set(shares[1][0].split(", ")) == {"0", "1", "2", "3"}
     assert shares[0][-1] == "0, 1, 2, 3"
     assert_exact(found, traffic, plan)
+
+
+def test_twin_with_the_same_instance_id_ends(kafka: KafkaBench, tmp_path: Path) -> None:
+    """Two workers with one instance id throw each other out; one ends with 1 and the reason, the other stays."""
+    settings = kafka.settings()
+    kafka.create_topics(settings)
+    twins = [WorkerProcess(settings, tmp_path, name, instance_id="same", session_timeout_s="6") for name in "ab"]
+    try:
+        twins[0].start().wait_owning()
+        twins[1].start()
+        codes: list[int | None] = []
+
+        def ended() -> bool:
+            codes[:] = [w.process.poll() for w in twins if w.process is not None]
+            return any(code is not None for code in codes)
+
+        until(ended, "the end of one", 60)
+        assert 1 in codes
+        last = twins[codes.index(1)].log().splitlines()[-1]
+    finally:
+        for twin in twins:
+            twin.kill()
+    assert "another worker has PARITYGATE_WORKER_INSTANCE_ID same too" in last
 
 
 def send(settings: KafkaSettings, records: list[tuple[str, str, bytes]], *, per_s: int = 4_000) -> None:

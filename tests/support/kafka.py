@@ -127,6 +127,16 @@ class KafkaBench:
         finally:
             consumer.close()
 
+    def end_offset(self, topic: str, partition: int) -> int:
+        """The offset after the last record."""
+        consumer = Consumer(
+            KafkaSettings(bootstrap=self.broker.bootstrap).confluent(**{"group.id": f"reader-{next(_NUMBERS)}"})
+        )
+        try:
+            return int(consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_WAIT_S)[1])
+        finally:
+            consumer.close()
+
     def close(self) -> None:
         """Delete what this test made; the broker goes on."""
         if not self._prefixes and not self._names:

@@ -163,9 +163,19 @@ def test_a_change_rate_has_a_limit_for_segments() -> None:
             "above 0",
         ),
         (
-            {"latency_p95_ms": {"maximum": 100, "tolerate_bursts": True}},
-            ("latency_p95_ms", "tolerate_bursts"),
+            {"gpu_oom_events": {"maximum": 0, "tolerate_bursts": True}},
+            ("gpu_oom_events", "tolerate_bursts"),
             "belongs to gates on rates",
+        ),
+        (
+            {"error_rate": {"maximum": 0.1, "max_bursts_to_exclude_per_hour": 1}},
+            ("error_rate", "max_bursts_to_exclude_per_hour"),
+            "tolerate_bursts: true",
+        ),
+        (
+            {"label_change_rate": {"maximum": 0.1, "tolerate_bursts": True, "max_bursts_to_exclude_per_hour": 1}},
+            ("label_change_rate", "max_bursts_to_exclude_per_hour"),
+            "cannot be counted by instance",
         ),
         ({"error_rate": {"maximum": 0.1, "segment_maximum": 0.2}}, ("error_rate", "segment_maximum"), "belongs to"),
         *[({name: {"maximum": 0.1}}, (name,), "always runs") for name in RESERVED],

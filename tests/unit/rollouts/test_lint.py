@@ -29,13 +29,33 @@ stages:
 """
 
 
+BURSTS = "one instance that fails for a minute will roll back"
+
+
 def found(text: str, rps: float | None = None) -> list[str]:
+    """Lines of everything found but the hint at bursts, which most of these plans get for their default stages."""
+    return [line for line in everything(text, rps) if BURSTS not in line]
+
+
+def everything(text: str, rps: float | None = None) -> list[str]:
     plan, source = RolloutPlan.from_yaml(text, file="r.yaml"), read_yaml(text, file="r.yaml")
     return [f.line(source) for f in lint(plan, source, rps)]
 
 
 def gates(*lines: str) -> str:
     return PLAN.replace("  error_rate: {maximum: 0.01}\n", "".join(f"  {line}\n" for line in lines))
+
+
+def test_long_stages_without_a_word_on_bursts_are_warned_of() -> None:
+    """Where every live stage lasts ten minutes and no gate says whether it bears them, yes or no."""
+    hints = [line for line in everything(PLAN) if BURSTS in line]
+    assert len(hints) == 1
+    assert hints[0].startswith("r.yaml:8:3 promotion_gates.error_rate: warning: 15 minutes")
+    assert "write tolerate_bursts: true" in hints[0]
+    for said in ("true", "false"):
+        assert everything(gates(f"error_rate: {{maximum: 0.01, tolerate_bursts: {said}}}")) == []
+    assert everything(PLAN + TIMED) == []
+    assert everything(gates("gpu_oom_events: {maximum: 0, max_rate_to_exclude_per_hour: 1}")) == []
 
 
 def test_a_sound_plan_has_no_findings() -> None:

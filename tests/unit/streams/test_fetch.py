@@ -14,7 +14,7 @@ from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.errors import BrokerUnavailableError
 from paritygate.streams import fetch
 from paritygate.streams.connect import start_consumer
-from paritygate.streams.fetch import BatchFetcher, Fetched, LogCutError, Lost
+from paritygate.streams.fetch import BatchFetcher, Fetched, LogCutError, Lost, PartitionsChangedError
 
 KAFKA = KafkaSettings(bootstrap="127.0.0.1:1")
 OUT_OF_RANGE, NOT_LEADER = 1, 6
@@ -33,9 +33,13 @@ class Client:
         self.asked: list[tuple[int, Any]] = []
         self.hanging: dict[int, asyncio.Event] = {}
         self.throttle_ms = 0
+        self.partitions: set[int] | None = {0, 1, 2, 3}
 
     def leader_for_partition(self, place: TopicPartition) -> int | None:
         return None if place.partition in self.leaderless else place.partition % 2
+
+    def partitions_for_topic(self, topic: str) -> set[int] | None:
+        return self.partitions if topic == "t" else None
 
     async def force_metadata_update(self) -> bool:
         self.refreshed += 1
@@ -46,6 +50,7 @@ class Client:
             raise NodeNotReadyError("away")
         if not isinstance(request, FetchRequest):
             return SimpleNamespace(topics=[("t", [(0, 0, -1, self.earliest)])])
+        assert request._max_wait_ms == 10, "Faust's fixed 1.5 s would be the latency of everything"
         self.asked.append((node, request.topics))
         if node in self.hanging:
             await self.hanging[node].wait()
@@ -65,7 +70,7 @@ def client(monkeypatch: pytest.MonkeyPatch) -> Client:
 
 @pytest.fixture
 def fetcher(client: Client) -> BatchFetcher:
-    return BatchFetcher(KAFKA, ["t"], wait_ms=10, partition_bytes=100)
+    return BatchFetcher(KAFKA, ["t"], partitions=4, wait_ms=10, partition_bytes=100)
 
 
 async def test_each_broker_is_asked_once_for_all_its_partitions(client: Client, fetcher: BatchFetcher) -> None:
@@ -129,7 +134,7 @@ async def test_trouble_is_said_once_and_its_end_too(
 
 async def test_absent_broker_is_named() -> None:
     """Neither the fetcher nor a consumer waits for ever for a broker that is not there."""
-    fetcher = BatchFetcher(KAFKA, ["t"], wait_ms=10, partition_bytes=100)
+    fetcher = BatchFetcher(KAFKA, ["t"], partitions=4, wait_ms=10, partition_bytes=100)
     with pytest.raises(BrokerUnavailableError, match=r"127\.0\.0\.1:1$"):
         await fetcher.start()
     await fetcher.stop()
@@ -205,3 +210,12 @@ async def test_every_place_is_first_in_its_turn(client: Client, fetcher: BatchFe
     for _ in range(3):
         await fetcher.fetch(places)
     assert {(topics[0][0], topics[0][1][0][0]) for _, topics in client.asked} == set(places)
+
+
+async def test_added_partitions_end_the_worker(client: Client, fetcher: BatchFetcher) -> None:
+    """Nobody reads the new ones, and keys have moved; a topic of which nothing is known yet is no reason."""
+    client.partitions = None
+    assert (await fetcher.fetch({("t", 0): 0}))[0]
+    client.partitions = {0, 1, 2, 3, 4, 5}
+    with pytest.raises(PartitionsChangedError, match=r"t has 6 partitions now, not 4: .*docs/scale\.md"):
+        await fetcher.fetch({("t", 0): 0})

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from paritygate.schemas.topics import PREDICTIONS_PRIMARY, PREDICTIONS_SHADOW
-from paritygate.streams.pace import MAX_RECONNECT_MS, MAX_SKEW_MS, Absence, too_far_ahead
+from paritygate.streams.pace import MAX_RECONNECT_MS, MAX_SKEW_MS, Absence, Contest, Progress, too_far_ahead
 
 PRIMARY, SHADOW = PREDICTIONS_PRIMARY.name, PREDICTIONS_SHADOW.name
 
@@ -50,3 +50,27 @@ def test_absence_lasts_as_long_again_as_it_took() -> None:
     absence.note(1_000_000, asked, asked)
     assert not absence.is_over(0, 1_000_000 + MAX_RECONNECT_MS - 1)
     assert absence.is_over(0, 1_000_000 + MAX_RECONNECT_MS)
+
+
+def test_position_stands_still_only_while_its_log_goes_on() -> None:
+    """Moving, being at the end, not being asked: each begins the count anew; the rest is told with its time."""
+    progress = Progress()
+    progress.note(("t", 0), 5, 9, 1_000)
+    progress.note(("t", 1), 5, 9, 1_000)
+    progress.note(("t", 2), 5, 9, 1_000)
+    progress.note(("t", 0), 6, 9, 60_000)
+    progress.note(("t", 1), 5, 5, 60_000)
+    progress.note(("t", 2), 5, 12, 60_000)
+    assert progress.stuck(61_000, 59_999) == ("t", 2, 5, 60_000)
+    assert progress.stuck(61_000, 60_000) is None
+    progress.forget([("t", 2)])
+    assert progress.known() == {("t", 0)}
+    assert progress.stuck(10**9, 10**8) == ("t", 0, 6, 10**9 - 60_000)
+
+
+def test_twin_is_told_from_a_restart() -> None:
+    """Four assignments of one generation within a minute; a new generation or time begins the count anew."""
+    contest = Contest()
+    assert [contest.is_on(1, ms) for ms in (0, 1_000, 2_000)] == [False] * 3
+    assert not contest.is_on(2, 3_000)
+    assert [contest.is_on(2, ms) for ms in (4_000, 5_000, 70_000, 71_000, 72_000, 73_000)] == [False] * 5 + [True]
