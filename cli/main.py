@@ -51,6 +51,8 @@ VERBS: Mapping[str, Verb] = {
     "status": Verb("status", "status", "Show where each rollout stands, or one with its gates and routers."),
     "watch": Verb("watch", "watch", "Follow one rollout live."),
     "tail": Verb("tail", "tail", "Print the records of a topic, decoded and filtered."),
+    "explain": Verb("explain", "explain", "Say why one past decision was made, with its numbers."),
+    "audit": Verb("audit", "audit_app", "Check the record of decisions against the logs."),
     "doctor": Verb("doctor", "doctor", "Check broker, topics, partitioner, keys, worker and freshness."),
     "version": Verb("version", "version", "Print the version."),
 }
