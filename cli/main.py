@@ -53,6 +53,10 @@ VERBS: Mapping[str, Verb] = {
     "tail": Verb("tail", "tail", "Print the records of a topic, decoded and filtered."),
     "explain": Verb("explain", "explain", "Say why one past decision was made, with its numbers."),
     "audit": Verb("audit", "audit_app", "Check the record of decisions against the logs."),
+    "replay": Verb(
+        "replay", "replay", "Derive a rollout's decisions again, from its windows or from the raw topics."
+    ),
+    "backtest": Verb("backtest", "backtest", "Say what another policy would have decided on a rollout's windows."),
     "doctor": Verb("doctor", "doctor", "Check broker, topics, partitioner, keys, worker and freshness."),
     "version": Verb("version", "version", "Print the version."),
 }
