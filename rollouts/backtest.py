@@ -157,7 +157,7 @@ class Backtest:
                 self._fold.skip_command(offset)
                 service = (command.plan or {}).get("service")
                 if accepted and command.kind is CommandKind.START and service == self.counted.service:
-                    self._fold.abandon(self._rollout)
+                    self._fold.forget(self._rollout)
                 continue
             if place > self._fold.windows_next:
                 self._gone += max(0, place - max(self._fold.windows_next, self.windows_first))
