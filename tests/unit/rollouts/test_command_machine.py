@@ -297,4 +297,4 @@ def run(monkeypatch: pytest.MonkeyPatch, examples: int, *phases: Phase) -> None:
 
 def test_the_fold_is_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """In every history of plans, commands and verdicts the decisions are those of the model."""
-    run(monkeypatch, 600, Phase.generate)
+    run(monkeypatch, 150, Phase.generate)
