@@ -50,6 +50,9 @@ VERBS: Mapping[str, Verb] = {
     "rollback": Verb("command", "rollback", "Take a rollout back: weight 0 at every router, for good."),
     "status": Verb("status", "status", "Show where each rollout stands, or one with its gates and routers."),
     "watch": Verb("watch", "watch", "Follow one rollout live."),
+    "report": Verb(
+        "report.verb", "report", "Write the review of a rollout: a page, Markdown, a regression bundle."
+    ),
     "tail": Verb("tail", "tail", "Print the records of a topic, decoded and filtered."),
     "doctor": Verb("doctor", "doctor", "Check broker, topics, partitioner, keys, worker and freshness."),
     "version": Verb("version", "version", "Print the version."),
