@@ -1,6 +1,7 @@
 """The join on a real Kafka, beside its peers: pairs a second, memory, linearity.
 
-    python benchmarks/join.py [--quick] [--only ROW]... [--pairs N] [--runs N] [--slow-runs N] [--json FILE]
+    python benchmarks/join.py [--quick] [--only ROW]... [--scale F] [--pairs N] [--runs N] [--slow-runs N]
+                              [--minutes N] [--json FILE]
 
 Law: broker, feeder and engines share one machine; the topics are full before an engine starts, all engines read the
 same records, and every engine's counts are held against what was sent. How the rate is taken: ``joining.figures``.
@@ -12,6 +13,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import time
@@ -50,14 +52,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run, print, write the file; 1 where an engine counted wrongly."""
     options = _options(arguments)
     sizes = QUICK if options.quick else FULL
+    sizes = sizes.scaled(options.scale)
     chosen = {"plain": options.pairs, "runs": options.runs, "slow_runs": options.slow_runs}
     sizes = replace(sizes, **{name: value for name, value in chosen.items() if value})
     folder = options.folder.resolve()
+    # Leave every block on the way out, so that no worker stays behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     load = os.getloadavg()
     began = time.monotonic()
     try:
         with start_broker(folder / "broker", prefer="apache", fresh=True, say=_say) as broker:
-            rows = Rows(broker.bootstrap, folder, sizes, options.only, _say)
+            rows = Rows(broker.bootstrap, folder, sizes, only=options.only, minutes=options.minutes, say=_say)
             rows.all()
     except ParityGateError as error:
         print(f"bench-join: {error}", file=sys.stderr)
@@ -83,11 +88,15 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="The join on a real Kafka, beside its peers.")
     parser.add_argument("--quick", action="store_true", help="a few thousand pairs each: whether all is right")
     parser.add_argument(
-        "--only", action="append", metavar="ROW", default=[], help="an engine, 'linear' or 'memory'"
+        "--only", action="append", metavar="ROW", default=[], help="an engine, linear, limits, memory or latency"
     )
+    parser.add_argument("--scale", type=float, default=1.0, help="times as many pairs in every row")
     parser.add_argument("--pairs", type=int, help=f"of the plain Avro rows of ours (default {FULL.plain:,})")
     parser.add_argument("--runs", type=int, help=f"of ours and Kafka Streams (default {FULL.runs})")
     parser.add_argument("--slow-runs", type=int, help=f"of all others (default {FULL.slow_runs})")
+    parser.add_argument(
+        "--minutes", type=float, default=120.0, metavar="N", help="begin no row after so long (default: two hours)"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there")
     parser.add_argument(
         "--folder", type=Path, default=ROOT / "run" / "bench-join", help="broker data, logs, what the peers need"

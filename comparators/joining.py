@@ -21,7 +21,7 @@ from paritygate.comparators.rows import B1, I64, Rows
 from paritygate.comparators.scoring import Scored, count_scores
 from paritygate.comparators.segments import Vocabulary
 from paritygate.comparators.settings import JoinSettings
-from paritygate.comparators.tally import COUNT_NAMES, INDEX, merge_examples
+from paritygate.comparators.tally import COUNT_NAMES, INDEX, Counts, merge_examples
 from paritygate.comparators.windows import Window, Windows, groups
 from paritygate.schemas.columns import EventBatch
 from paritygate.schemas.outcome import Outcome
@@ -194,10 +194,7 @@ class RolloutJoin:
 
     def _count_in(self, window: Window, measured: Measured, rows: I64) -> None:
         cell = measured.cell[rows].astype(np.int64)
-        name, place = np.nonzero(measured.flags[:, rows])
-        size = len(self._vocabulary)
-        counts = np.bincount(cell[place] * _NAMES + name, minlength=size * _NAMES)
-        window.add_counts(counts.reshape(size, _NAMES))
+        window.add_counts(_counts(measured.flags[:, rows], cell, len(self._vocabulary)))
         window.bump("segment_overflow", int(self._vocabulary.overflowed()[cell].sum()))
         timed = rows[measured.timed[rows]]
         if len(timed):
@@ -358,3 +355,14 @@ class RolloutJoin:
 
 def _nowhere(count: int) -> npt.NDArray[np.int8]:
     return np.zeros(count, np.int8)
+
+
+def _counts(flags: B1, cell: I64, cells: int) -> Counts:
+    """How many requests of each cell have each flag; most flags are up for all requests or for none."""
+    counts = np.zeros((cells, _NAMES), np.int64)
+    every = np.bincount(cell, minlength=cells)
+    for name, flag in enumerate(flags):
+        up = np.count_nonzero(flag)
+        if up:
+            counts[:, name] = every if up == len(cell) else np.bincount(cell[flag], minlength=cells)
+    return counts

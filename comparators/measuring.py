@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from heapq import nsmallest
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -31,6 +31,7 @@ _OK: Final = STATUSES.index(Status.OK)
 _SHED: Final = STATUSES.index(Status.SHED)
 _TIMEOUT: Final = STATUSES.index(Status.TIMEOUT)
 _PRIMARY: Final = ROLES.index(Role.PRIMARY)
+_NO_LABEL: Final[Any] = None
 
 EXAMPLE_MISSING: Final = "missing_candidate"
 EXAMPLE_ERROR: Final = "candidate_only_error"
@@ -225,7 +226,8 @@ def _compare(measured: Measured, changes: Mapping[str, I64]) -> B1:
 
 
 def _present(labels: Objects) -> B1:
-    return np.fromiter((label is not None for label in labels.tolist()), np.bool_, len(labels))
+    present: B1 = (labels != _NO_LABEL).astype(np.bool_)
+    return present
 
 
 def examples_of(measured: Measured, rows: I64, limit: int) -> Iterator[tuple[str, str, str, int]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Final
 
 import numpy as np
@@ -54,8 +55,7 @@ class Pending:
 
     def find(self, request_ids: Iterable[str]) -> I64:
         """Slot of each id that waits, -1 of the others; the ids found wait no longer (see :meth:`release`)."""
-        pop = self.slots.pop
-        return np.array([pop(i, _NOWHERE) for i in request_ids], np.int64)
+        return np.array(list(map(self.slots.pop, request_ids, repeat(_NOWHERE))), np.int64)
 
     def peek(self, request_id: str) -> Rows | None:
         """The waiting row of an id."""

@@ -25,6 +25,8 @@ OTHER: Final = "__other__"
 MAX_VALUE_CHARS: Final = 128
 _OTHER_CODE: Final = 0
 _CODES_FIT: Final = 1 << 62
+#: So many places are cheap to look through for any batch.
+_FEW: Final = 4_096
 
 
 class Vocabulary:
@@ -59,7 +61,7 @@ class Vocabulary:
             return np.zeros(len(rows), np.int32)
         columns = segment_values(batch, self.dimensions)
         codes = [self._codes(k, columns[d], rows) for k, d in enumerate(self.dimensions)]
-        first, inverse = _combinations(codes, self._max_values + 1)
+        first, inverse = _combinations(codes)
         found = np.zeros(len(first), np.int32)
         for place in np.argsort(first).tolist():  # in order of appearance
             found[place] = self._cell(tuple(int(c[first[place]]) for c in codes))
@@ -110,13 +112,23 @@ class Vocabulary:
             self._admit(tuple(codes))
 
 
-def _combinations(codes: Sequence[I64], size: int) -> tuple[I64, I64]:
+def _combinations(codes: Sequence[I64]) -> tuple[I64, I64]:
     """First row of each distinct combination, and which combination each row has."""
-    combined, bound = codes[0], size
+    combined, bound = codes[0], int(codes[0].max()) + 1
     for column in codes[1:]:
+        size = int(column.max()) + 1
         if bound > _CODES_FIT // size:
             combined = np.unique(combined, return_inverse=True)[1]
             bound = len(combined)
         combined, bound = combined * size + column, bound * size
+    count = len(combined)
+    if bound <= 4 * count + _FEW:
+        # Written backwards, so that the first row of each stands at last; without sorting.
+        first = np.full(bound, count, np.int64)
+        first[combined[::-1]] = np.arange(count - 1, -1, -1)
+        used = np.flatnonzero(first < count)
+        number = np.zeros(bound, np.int64)
+        number[used] = np.arange(len(used))
+        return first[used], number[combined]
     _, first, inverse = np.unique(combined, return_index=True, return_inverse=True)
     return first.astype(np.int64), inverse.astype(np.int64)

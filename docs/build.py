@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from pathlib import Path
@@ -20,6 +21,9 @@ from paritygate.gates import measures, questions
 from paritygate.schemas import metrics, topics
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+from joining import tables as join_tables  # noqa: E402
+
 _BLOCK = re.compile(r"(<!-- block: (?P<name>[^>]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 _KINDS: Mapping[Any, str] = {
     str: "text",
@@ -147,6 +151,11 @@ def calibration() -> str:
     return "\n".join(lines) + "\n"
 
 
+def _of_join(table: Callable[[Mapping[str, Any]], str]) -> str:
+    file = ROOT / "benchmarks" / "results" / "join.json"
+    return table(json.loads(file.read_text())) if file.exists() else "Not measured yet: `make bench-join`."
+
+
 def evaluation() -> str:
     """How long one look at the gates takes, by part."""
     result = json.loads((ROOT / "benchmarks" / "results" / "evaluation.json").read_text())
@@ -231,6 +240,9 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "command line": command_line,
     "calibration": calibration,
     "evaluation": evaluation,
+    "join": lambda: _of_join(join_tables.engines),
+    "join hot path": lambda: _of_join(join_tables.hot_path),
+    "join beside": lambda: _of_join(join_tables.beside),
     "scale": scale,
 }
 

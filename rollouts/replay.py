@@ -13,20 +13,69 @@ the gates), :class:`Refold` keeps the recorded decision, goes on from it, and na
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from paritygate.rollouts.fold import Fold
-from paritygate.rollouts.state import OPERATOR_ROLLBACK, PAUSED, RESUMED, STARTED, ChainError
+from paritygate.rollouts.state import (
+    ABANDONED,
+    APPROVED,
+    FORCE_REFUSED,
+    FORCED,
+    OPERATOR_ROLLBACK,
+    PAUSED,
+    RESUMED,
+    STARTED,
+    ChainError,
+)
 from paritygate.schemas.command import Command, CommandKind
 from paritygate.schemas.decision import Action, GateDecision
 from paritygate.schemas.report import WindowReport
 
 #: Reason codes that only a command causes.
-COMMANDED: Final = frozenset({STARTED, PAUSED, RESUMED, OPERATOR_ROLLBACK})
+COMMANDED: Final = frozenset(
+    {STARTED, PAUSED, RESUMED, APPROVED, FORCED, FORCE_REFUSED, OPERATOR_ROLLBACK, ABANDONED}
+)
 
 _END: Final = 1 << 62
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One place at which the record and the logs part.
+
+    ``recorded`` is None where the logs give a decision that the record lacks; ``derived`` is None where the
+    record holds one that the logs do not give. ``note``: a sentence that stands for both, where neither counts.
+    """
+
+    rollout_id: str
+    recorded: GateDecision | None
+    derived: GateDecision | None
+    note: str = ""
+
+    @property
+    def sequence(self) -> int | None:
+        """Number of the decision that differs; None where only ``note`` tells."""
+        decision = self.recorded or self.derived
+        return None if decision is None else decision.sequence
+
+    @property
+    def fields(self) -> dict[str, tuple[Any, Any]]:
+        """By name of a field: what is recorded, and what the logs give; empty where one of the two is missing."""
+        if self.recorded is None or self.derived is None:
+            return {}
+        theirs, ours = self.recorded.model_dump(mode="json"), self.derived.model_dump(mode="json")
+        return {name: (theirs[name], ours[name]) for name in ours if ours[name] != theirs[name]}
+
+    def __str__(self) -> str:
+        if self.note:
+            return self.note
+        if self.recorded is None:
+            return f"{_name(self.derived)} follows from the logs, but is not recorded"
+        if self.derived is None:
+            return f"{_name(self.recorded)} is recorded, but does not follow from the logs"
+        return f"{_name(self.recorded)} is recorded with another {', '.join(self.fields)}"
 
 
 def chained(decisions: Iterable[GateDecision]) -> list[GateDecision]:
@@ -67,11 +116,12 @@ class Refold:
 
     Give it the recorded decisions and the commands read so far, then every report from ``windows_first`` on
     in log order; it applies the commands where they belong and returns only decisions that are not recorded
-    yet. ``differences``: one sentence for each recorded decision that the logs no longer give, and for each
-    that they give and the record lacks.
+    yet. ``differences``: one for each recorded decision that the logs no longer give, and for each that they give
+    and the record lacks; each reads as a sentence.
 
     ``skip_settled``: do not derive again what belongs to rollouts that are over; their recorded decisions are
-    taken as they stand. A decider that starts needs no more; an auditor does.
+    taken as they stand. A decider that starts needs no more; an auditor does. ``only``: the same for all rollouts
+    but these.
     """
 
     def __init__(
@@ -81,9 +131,10 @@ class Refold:
         *,
         fold: Fold | None = None,
         skip_settled: bool = False,
+        only: Collection[str] | None = None,
     ) -> None:
         self.fold = fold or Fold()
-        self.differences: list[str] = []
+        self.differences: list[Difference] = []
         self.derived: list[GateDecision] = []
         # Positions rise with every record applied, so they give the order of derivation even where two
         # deciders wrote for a moment.
@@ -93,9 +144,12 @@ class Refold:
         self._windows_end = max((d.windows_next for d in decisions), default=0)
         self._commands = deque(sorted(commands, key=lambda c: c[0]))
         self._settled = _settled(decisions, dict(self._commands)) if skip_settled else frozenset()
+        if only is not None:
+            self._settled |= {d.rollout_id for d in decisions} - set(only)
         starts = [d.windows_next for d in decisions if d.sequence == 0 and d.rollout_id not in self._settled]
         #: Where to begin to read ``windows.v1``: before it stands nothing that an open rollout needs.
-        self.windows_first = min(starts, default=self._windows_end) if skip_settled else 0
+        partly = skip_settled or only is not None
+        self.windows_first = min(starts, default=self._windows_end) if partly else 0
 
     @property
     def caught_up(self) -> bool:
@@ -182,7 +236,7 @@ class Refold:
             if draft is None:
                 return []
             if recorded_region:
-                self.differences.append(f"{_name(draft)} follows from the logs, but is not recorded")
+                self.differences.append(Difference(draft.rollout_id, None, draft))
                 return []
             self.fold.commit(draft)
             return [draft]
@@ -192,18 +246,14 @@ class Refold:
         try:
             self.fold.commit(expected)
         except ChainError as e:
-            self.differences.append(str(e))
+            self.differences.append(Difference(expected.rollout_id, expected, draft, str(e)))
         if expected.rollout_id in self._settled:
-            self.fold.abandon(expected.rollout_id)
+            self.fold.forget(expected.rollout_id)
         return []
 
     def _compare(self, draft: GateDecision | None, expected: GateDecision) -> None:
-        if draft is None:
-            self.differences.append(f"{_name(expected)} is recorded, but does not follow from the logs")
-        elif draft.to_bytes() != expected.to_bytes():
-            ours, theirs = draft.model_dump(mode="json"), expected.model_dump(mode="json")
-            fields = ", ".join(name for name in ours if ours[name] != theirs[name])
-            self.differences.append(f"{_name(expected)} is recorded with another {fields}")
+        if draft is None or draft.to_bytes() != expected.to_bytes():
+            self.differences.append(Difference(expected.rollout_id, expected, draft))
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +285,7 @@ def replay(
         if offset < windows_end:
             refold.apply_report(offset, report)
     refold.catch_up()
-    first = refold.differences[0] if refold.differences else None
+    first = str(refold.differences[0]) if refold.differences else None
     return ReplayResult(first is None, first, tuple(refold.derived))
 
 
@@ -258,5 +308,7 @@ def _position(decision: GateDecision) -> tuple[int, int]:
     return decision.windows_next, decision.commands_next
 
 
-def _name(decision: GateDecision) -> str:
+def _name(decision: GateDecision | None) -> str:
+    if decision is None:
+        return "no decision"
     return f"rollout {decision.rollout_id}: decision {decision.sequence} ({decision.reason_code})"

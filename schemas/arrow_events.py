@@ -171,6 +171,19 @@ def _content(column: Any, offsets: Any) -> Any:
     return np.frombuffer(b"" if buffer is None else buffer, np.uint8)[int(offsets[0]) : int(offsets[-1])]
 
 
+def _is_constant(column: Any) -> bool:
+    """Whether a string column is known to say the same in all of some rows."""
+    count = len(column)
+    if not count or column.null_count:
+        return False
+    offsets = string_offsets(column)
+    size = int(offsets[1] - offsets[0])
+    if int(offsets[-1] - offsets[0]) != size * count or (np.diff(offsets) != size).any():
+        return False
+    content = _content(column, offsets).reshape(count, size)
+    return bool((content == content[0]).all())
+
+
 def _raw(column: Any) -> list[bytes]:
     """The rows as bytes: they may not be UTF-8 yet."""
     return column.view("binary").to_pylist()  # type: ignore[no-any-return]
@@ -181,6 +194,8 @@ def _texts(column: Any) -> list[str]:
 
 
 def _codes(column: Any) -> Codes:
+    if _is_constant(column):
+        return Codes(np.zeros(len(column), np.int32), _texts(column.slice(0, 1)))
     encoded = column.dictionary_encode()
     index = encoded.indices
     if index.null_count:
@@ -207,8 +222,11 @@ def _confidence(columns: dict[str, Any], count: int) -> F64:
 
 def _symbol_codes(column: Any, members: Sequence[StrEnum]) -> I8:
     """Codes into ``members``, -1 for symbols that are not among them."""
-    encoded = column.dictionary_encode()
     names = [str(m) for m in members]
+    if _is_constant(column):
+        symbol = column[0].as_py()
+        return np.full(len(column), names.index(symbol) if symbol in names else -1, np.int8)
+    encoded = column.dictionary_encode()
     table = np.array([names.index(s) if s in names else -1 for s in encoded.dictionary.to_pylist()], np.int8)
     codes: I8 = table[encoded.indices.to_numpy()] if len(table) else np.zeros(0, np.int8)
     return codes
@@ -228,6 +246,11 @@ def _by_key(column: Any) -> list[tuple[str, I64, I64, Any]]:
     :raises LayoutError: a row names a key twice.
     """
     row, keys, items = _entries(column)
+    repeated = _repeated_keys(row, keys, len(column))
+    if repeated:
+        size = len(repeated)
+        every = np.arange(len(column))
+        return [(key, every, every * size + place, items) for place, key in enumerate(repeated)]
     codes = _codes(keys)
     found: list[tuple[str, I64, I64, Any]] = []
     for code, key in enumerate(codes.values):
@@ -237,6 +260,22 @@ def _by_key(column: Any) -> list[tuple[str, I64, I64, Any]]:
             raise LayoutError("a key twice in one map")
         found.append((key, rows, entries, items))
     return found
+
+
+def _repeated_keys(row: I64, keys: Any, rows: int) -> list[str] | None:
+    """The keys of each row where all rows are known to have the same ones in the same order, each once."""
+    size = len(keys) // rows if rows else 0
+    if not size or not np.array_equal(row, np.repeat(np.arange(rows), size)):
+        return None
+    offsets = string_offsets(keys)
+    lengths = np.diff(offsets).reshape(rows, size)
+    if (lengths != lengths[0]).any():
+        return None
+    content = _content(keys, offsets).reshape(rows, -1)
+    if (content != content[0]).any():
+        return None
+    names = _texts(keys.slice(0, size))
+    return names if len(set(names)) == size else None
 
 
 def _segments(column: Any, count: int) -> dict[str, Codes]:

@@ -124,6 +124,10 @@ class Counter(Metric):
     DIVERGED = (
         "paritygate_worker_diverged_total", (), "streams", "recorded decisions that the logs do not give again",
     )  # fmt: skip
+    REFUSED = (
+        "paritygate_worker_commands_refused_total", ("why",), "streams",
+        "commands that change nothing: refused (late, or not fitting where the rollout stands), undecodable",
+    )  # fmt: skip
     DECISIONS = ("rollout_decisions_total", ("rollout", "action"), "streams", "decisions written")
 
 

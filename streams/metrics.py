@@ -138,6 +138,10 @@ class WorkerMetrics:
         """Where the decider stands in its logs."""
         self._metrics.set(Gauge.DECIDER_POSITION, fold.windows_next)
 
+    def refused(self, why: str) -> None:
+        """One command changes nothing."""
+        self._metrics.inc(Counter.REFUSED, why=why)
+
     def decided(self, decision: GateDecision) -> None:
         """One decision was written."""
         rollout = decision.rollout_id

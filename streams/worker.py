@@ -25,6 +25,7 @@ from paritygate.schemas.codec import ConfluentIds
 from paritygate.schemas.errors import BrokerUnavailableError, ConfigError
 from paritygate.schemas.topics import BULK, TOPICS
 from paritygate.streams.app import Spine, state_topic
+from paritygate.streams.collector import relax_collector
 from paritygate.streams.connect import aiokafka_config
 from paritygate.streams.log_lines import described, start_logging
 from paritygate.streams.metrics import WorkerMetrics
@@ -56,7 +57,7 @@ async def check_cluster(settings: WorkerSettings) -> None:
             counts, limits_ms = await _look(kafka, [*(kafka.topic(t.name) for t in TOPICS), state_topic(settings)])
     except (KafkaConnectionError, TimeoutError, OSError):
         raise BrokerUnavailableError(
-            f"no Kafka broker answers at {kafka.bootstrap}: is it running? 'paritygate broker up' starts one"
+            f"no Kafka broker answers at {kafka.bootstrap}: {kafka.what_to_check}"
         ) from None
     except (KafkaError, ValueError) as e:
         raise ConfigError(f"the broker at {kafka.bootstrap} cannot be used: {described(e)}") from None
@@ -157,6 +158,7 @@ def run_worker(settings: WorkerSettings, confluent_ids: ConfluentIds | None = No
     asyncio.set_event_loop(loop)
     worker = Process(Spine(settings, metrics, confluent_ids), loop)
     try:
+        relax_collector()
         worker.execute_from_commandline()
     except SystemExit as e:
         return worker.say_end(e.code if isinstance(e.code, int) else 1)

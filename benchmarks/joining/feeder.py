@@ -10,15 +10,19 @@ import asyncio
 import time
 from concurrent.futures import ProcessPoolExecutor
 from itertools import zip_longest
+from typing import Any
 
+import numpy as np
 from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.produce import ProduceRequest
 
 from joining.traffic import ARMS, BASELINE, Traffic, Truth
-from joining.wire import batches
+from joining.wire import MAX_RECORDS, batches
 
 #: What a busy producer sends; the topics take record batches of up to 256 KiB.
 BATCH_BYTES = 200_000
+#: How long a live producer gathers events before it sends them.
+TICK_MS = 20
 _IN_FLIGHT = 4
 _ANSWER_WITHIN_MS = 30_000
 #: UNKNOWN_TOPIC_OR_PARTITION, LEADER_NOT_AVAILABLE, NOT_LEADER_OR_FOLLOWER: the topic was made just now.
@@ -48,7 +52,7 @@ async def _append(bootstrap: str, topic: str, partitions: int, traffic: Traffic,
             now_ms = time.time_ns() // 1_000_000
             ready = [
                 [(partition, data) for _, data in batches(records, now_ms, BATCH_BYTES // records.shape[1])]
-                for partition, records in chunk.by_partition(arm, partitions)
+                for partition, records, _ in chunk.by_partition(arm, partitions)
             ]
             for one in zip_longest(*ready):
                 parts = [part for part in one if part is not None]
@@ -66,6 +70,55 @@ async def _append(bootstrap: str, topic: str, partitions: int, traffic: Traffic,
     finally:
         await client.close()
     return truth
+
+
+def play(bootstrap: str, topics: tuple[str, str], partitions: int, traffic: Traffic, begins_at_ms: int) -> int:
+    """Append every event when it is due, in a batch for each partition and ``TICK_MS``; blocks.
+
+    ``traffic.start_ms`` is in the future. Returns by how many milliseconds the feeder was late at worst.
+    """
+    return asyncio.run(_play(bootstrap, topics, partitions, traffic, begins_at_ms))
+
+
+async def _play(
+    bootstrap: str, topics: tuple[str, str], partitions: int, traffic: Traffic, begins_at_ms: int
+) -> int:
+    lanes = _lanes(traffic, partitions)
+    client = AIOKafkaClient(bootstrap_servers=bootstrap)
+    await client.bootstrap()
+    late_ms, at_ms = 0, begins_at_ms
+    try:
+        while any(sent < len(due) for _, _, _, due, sent in lanes):
+            at_ms += TICK_MS
+            await asyncio.sleep(max(0.0, at_ms / 1000 - time.time()))
+            late_ms = max(late_ms, time.time_ns() // 1_000_000 - at_ms)
+            for arm, topic in enumerate(topics):
+                parts = []
+                for lane in lanes:
+                    lane_arm, partition, records, due, sent = lane
+                    until = int(np.searchsorted(due, at_ms)) if lane_arm == arm else sent
+                    if until > sent:
+                        parts.append((partition, next(batches(records[sent:until], at_ms, MAX_RECORDS))[1]))
+                        lane[4] = until
+                if parts:
+                    await _send(client, topic, parts)
+    finally:
+        await client.close()
+    return late_ms
+
+
+def _lanes(traffic: Traffic, partitions: int) -> list[list[Any]]:
+    """For each arm and partition: arm, partition, records, when each is due (rising), how many are sent."""
+    found: dict[tuple[int, int], list[tuple[Any, Any]]] = {}
+    for chunk in traffic.chunks():
+        for arm in range(len(ARMS)):
+            for partition, records, due in chunk.by_partition(arm, partitions):
+                found.setdefault((arm, partition), []).append((records, due))
+    lanes = []
+    for (arm, partition), pieces in found.items():
+        due = np.maximum.accumulate(np.concatenate([piece[1] for piece in pieces]))
+        lanes.append([arm, partition, np.concatenate([piece[0] for piece in pieces]), due, 0])
+    return lanes
 
 
 async def _send(client: AIOKafkaClient, topic: str, parts: list[tuple[int, bytes]], *, retry: bool = False) -> None:

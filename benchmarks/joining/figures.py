@@ -24,7 +24,7 @@ class Run:
 
     ``rss_mib``: the peaks of its processes together; ``rss_over_time``: what they held at the same instants.
     ``cpu_s``: processor seconds of its processes from start to end. ``wrong``: how its counts differ from what was
-    in the topics; empty where they do not.
+    in the topics; empty where they do not. ``stages_s``: seconds of a worker's join by stage.
     """
 
     pairs: int
@@ -33,6 +33,7 @@ class Run:
     rss_over_time: list[tuple[int, float]] = field(default_factory=list)
     cpu_s: float = 0.0
     wrong: str = ""
+    stages_s: dict[str, float] = field(default_factory=dict)
 
     @property
     def pairs_per_s(self) -> float:
@@ -58,6 +59,11 @@ def growth_percent(run: Run) -> float | None:
     early = [mib for ms, mib in run.rss_over_time if begin <= ms < begin + (end - begin) / 4]
     late = [mib for ms, mib in run.rss_over_time if end - (end - begin) / 4 <= ms <= end]
     return 100 * (median(late) / median(early) - 1) if early and late else None
+
+
+def stages_us(run: Run) -> dict[str, float]:
+    """Microseconds a pair by stage."""
+    return {name: round(seconds / run.pairs * 1e6, 3) for name, seconds in run.stages_s.items()}
 
 
 def summary(runs: Sequence[Run]) -> dict[str, Any]:

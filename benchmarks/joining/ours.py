@@ -1,22 +1,15 @@
 """Run ``paritygate worker`` over full topics, as users run it, and read what it published.
 
-Law: what counts is what lies in ``windows.v1``: when each report was written, and how many pairs are in it. The
-worker is told nothing of the benchmark; its metrics say when it has read all.
+Law: what counts is what lies in ``windows.v1``: when each report was written, and how many pairs are in it. Its
+metrics only say when it has read all.
 """
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
-from urllib.request import urlopen
 
 from confluent_kafka import Consumer, TopicPartition
 
@@ -24,10 +17,9 @@ from joining.figures import Run
 from joining.stage import Stage
 from joining.traffic import DIMENSIONS, bases
 from joining.watching import Watch
-from paritygate.cli.broker.probe import free_port
+from joining.workers import Workers
 from paritygate.rollouts.plan import RolloutPlan
 from paritygate.schemas.codec import decode_report
-from paritygate.schemas.metrics import Counter
 from paritygate.schemas.report import WindowReport
 from paritygate.schemas.topics import WINDOWS
 
@@ -68,76 +60,27 @@ output:
       reasons: {type: array, maxItems: 8, items: {type: string, maxLength: 64}}
 """
 )
-_WITHIN_S = 900.0
-_EACH_S = 0.5
 #: An idle worker lets the clock close what is open after a second.
 _CLOSES_WITHIN_S = 30.0
 
 
-def run(stage: Stage, folder: Path, *, workers: int = 1, rules: str = NO_CONTRACT, say: Any = print) -> Run:
+def run(stage: Stage, folder: Path, *, workers: int = 1, rules: str = NO_CONTRACT) -> Run:
     """Join all that is in the topics; the counts are held against the truth."""
-    plan = RolloutPlan.from_yaml(PLAN_YAML + rules)
-    stage.clear_outputs(plan)
+    stage.clear_outputs([RolloutPlan.from_yaml(PLAN_YAML + rules)])
     found = Run(pairs=stage.truth.pairs)
-    ports = [free_port() for _ in range(workers)]
-    name = f"bench-{time.time_ns():x}"
-    processes = [_start(stage, folder, name, n, port) for n, port in enumerate(ports)]
-    try:
-        with Watch(processes) as watch:
-            _wait_paired(processes, ports, 2 * stage.truth.pairs, folder)
+    with Workers(stage, folder, workers) as running:
+        with Watch(running.processes) as watch:
+            running.wait_paired(2 * stage.truth.pairs)
             watch.look()
             found.cpu_s, found.rss_mib = watch.cpu_s, watch.peak_mib
-            found.rss_over_time = watch.over_time
-            reports = _wait_closed(stage)
-    finally:
-        _stop(processes)
+            found.rss_over_time, found.stages_s = list(watch.over_time), running.stages_s()
+        reports = wait_closed(stage)
     found.progress = progress(reports)
     found.wrong = difference(reports, stage)
     return found
 
 
-def _start(stage: Stage, folder: Path, name: str, number: int, port: int) -> subprocess.Popen[bytes]:
-    env = {
-        **os.environ,
-        "PARITYGATE_BOOTSTRAP": stage.settings.bootstrap,
-        "PARITYGATE_TOPIC_PREFIX": stage.settings.topic_prefix,
-        "PARITYGATE_WORKER_APP_ID": name,
-        "PARITYGATE_WORKER_INSTANCE_ID": f"w{number}",
-        "PARITYGATE_WORKER_PARTITIONS": str(stage.partitions),
-        "PARITYGATE_WORKER_DATA_DIR": str(folder / f"{name}-{number}"),
-        "PARITYGATE_WORKER_METRICS_PORT": str(port),
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f"worker-{number}.log").open("ab") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "paritygate.cli.main", "worker"], env=env, stdout=log, stderr=log
-        )
-
-
-def _wait_paired(
-    processes: Sequence[subprocess.Popen[bytes]], ports: Sequence[int], events: int, folder: Path
-) -> None:
-    until = time.monotonic() + _WITHIN_S
-    while True:
-        time.sleep(_EACH_S)
-        if sum(_paired(port) for port in ports) >= events:
-            return
-        if any(p.poll() is not None for p in processes):
-            raise RuntimeError(f"a worker ended; its log is in {folder}")
-        if time.monotonic() > until:
-            raise RuntimeError(f"the worker did not join all within {_WITHIN_S:g} s; its log is in {folder}")
-
-
-def _paired(port: int) -> float:
-    """How many events of one worker found their other arm."""
-    with suppress(OSError, URLError), urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
-        for line in answer.read().decode().splitlines():
-            if line.startswith(str(Counter.PAIRED_EVENTS) + " "):
-                return float(line.split()[1])
-    return 0.0
-
-
-def _wait_closed(stage: Stage) -> list[tuple[int, WindowReport]]:
+def wait_closed(stage: Stage) -> list[tuple[int, WindowReport]]:
     """All reports, once they hold all pairs; what is there after a while where they do not."""
     until = time.monotonic() + _CLOSES_WITHIN_S
     while True:
@@ -150,19 +93,8 @@ def _wait_closed(stage: Stage) -> list[tuple[int, WindowReport]]:
             return reports
 
 
-def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
-    for process in processes:
-        process.send_signal(signal.SIGTERM)
-    for process in processes:
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
 def read_reports(stage: Stage) -> list[tuple[int, WindowReport]]:
-    """Everything in ``windows.v1``, with the time at which each report was written."""
+    """All reports of the benchmark's rollout in ``windows.v1``, with the time at which each was written."""
     topic = stage.settings.topic(WINDOWS.name)
     consumer = Consumer(
         stage.settings.confluent(
@@ -173,13 +105,15 @@ def read_reports(stage: Stage) -> list[tuple[int, WindowReport]]:
         _, end = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=30)
         consumer.assign([TopicPartition(topic, 0, 0)])
         found: list[tuple[int, WindowReport]] = []
-        while len(found) < end:
+        got = 0
+        while got < end:
             for message in consumer.consume(500, timeout=5):
                 error = message.error()
                 if error is not None:
                     raise RuntimeError(f"{topic} cannot be read: {error.str()}")
                 found.append((message.timestamp()[1], decode_report(message.value())))
-        return found
+                got += 1
+        return [(at_ms, report) for at_ms, report in found if report.rollout_id == stage.traffic.rollout]
     finally:
         consumer.close()
 

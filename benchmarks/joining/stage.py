@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from confluent_kafka import KafkaException, Producer
@@ -44,8 +45,8 @@ class Stage:
             settings=settings, partitions=partitions, traffic=traffic, truth=truth, fed_s=time.monotonic() - began
         )
 
-    def clear_outputs(self, plan: RolloutPlan) -> None:
-        """Delete all that a worker wrote or read but the events, and start the rollout anew."""
+    def clear_outputs(self, plans: Sequence[RolloutPlan]) -> None:
+        """Delete all that a worker wrote or read but the events, and start rollouts anew."""
         admin = AdminClient(self.settings.confluent())
         known = admin.list_topics(timeout=_WAIT_S).topics
         doomed = [t for t in known if t.startswith(self.settings.topic_prefix) and t not in self.topics]
@@ -59,11 +60,16 @@ class Stage:
                 if time.monotonic() > until:
                     raise
                 time.sleep(0.2)
-        command = Command(
-            kind=CommandKind.START, rollout_id=plan.rollout, actor="benchmark", issued_at_ms=1, plan=plan.to_plain()
-        )
         producer = Producer(self.settings.confluent_producer())
-        producer.produce(self.settings.topic(ROLLOUTS.name), key=plan.rollout, value=command.to_bytes())
+        for plan in plans:
+            command = Command(
+                kind=CommandKind.START,
+                rollout_id=plan.rollout,
+                actor="benchmark",
+                issued_at_ms=1,
+                plan=plan.to_plain(),
+            )
+            producer.produce(self.settings.topic(ROLLOUTS.name), key=plan.rollout, value=command.to_bytes())
         assert producer.flush(_WAIT_S) == 0
 
     def drop(self) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from joining.wire import (
+    F64,
     I64,
     Bytes2,
     choice,
@@ -72,7 +73,10 @@ class Traffic:
 
 @dataclass(slots=True)
 class Chunk:
-    """Columns of some requests in order of event time; the lists hold one array for each arm."""
+    """Columns of some requests in order of event time, where arms differ one for each.
+
+    ``due_ms``: when each event comes to the broker, somewhat after its request and out of order.
+    """
 
     traffic: Traffic
     request_id: Bytes2
@@ -82,7 +86,7 @@ class Chunk:
     label: tuple[I64, I64]
     confidence_ppm: tuple[I64, I64]
     status: tuple[I64, I64]
-    order: tuple[I64, I64]
+    due_ms: tuple[F64, F64]
 
     @classmethod
     def of(cls, traffic: Traffic, first: int, count: int) -> Chunk:
@@ -102,16 +106,20 @@ class Chunk:
             label=(label, np.where(random.random(count) < 0.02, 1 - label, label)),
             confidence_ppm=(confidence, confidence + apart),
             status=(np.zeros(count, np.int64), (random.random(count) < 0.01).astype(np.int64)),
-            order=(_order(random, at_ms, DISORDER_MS[BASELINE]), _order(random, at_ms, DISORDER_MS[CANDIDATE])),
+            due_ms=(
+                at_ms + random.random(count) * DISORDER_MS[BASELINE],
+                at_ms + random.random(count) * DISORDER_MS[CANDIDATE],
+            ),
         )
 
-    def by_partition(self, arm: int, partitions: int) -> Iterator[tuple[int, Bytes2]]:
-        """Records of one arm for each partition, in the order in which they are appended."""
-        order = self.order[arm]
+    def by_partition(self, arm: int, partitions: int) -> Iterator[tuple[int, Bytes2, F64]]:
+        """Partition, records of one arm in the order in which they are appended, and when each is due."""
+        order = np.argsort(self.due_ms[arm], kind="stable")
         records = keyed(self.request_id, self._values(arm))
         placed = ((murmur2(self.request_id) & np.uint32(0x7FFFFFFF)) % np.uint32(partitions))[order]
         for partition in range(partitions):
-            yield partition, records[order[placed == partition]]
+            mine = order[placed == partition]
+            yield partition, records[mine], self.due_ms[arm][mine]
 
     def _values(self, arm: int) -> Bytes2:
         return self._avro(arm) if self.traffic.form == "avro" else self._json(arm)
@@ -214,12 +222,6 @@ def _mixed(number: I64, salt: int) -> np.typing.NDArray[np.uint64]:
     x = (x ^ x >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ x >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
     return x ^ x >> np.uint64(31)
-
-
-def _order(random: np.random.Generator, at_ms: I64, disorder_ms: int) -> I64:
-    """In which order events are appended whose times are ``at_ms``."""
-    order: I64 = np.argsort(at_ms + random.random(len(at_ms)) * disorder_ms, kind="stable").astype(np.int64)
-    return order
 
 
 def _latency(random: np.random.Generator, count: int) -> I64:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 Bytes2 = npt.NDArray[np.uint8]
 I64 = npt.NDArray[np.int64]
+F64 = npt.NDArray[np.float64]
 Piece = bytes | Bytes2
 
 #: Offset deltas below it take one byte as a varint, those up to 8,191 take two.
@@ -57,7 +58,7 @@ def longs(values: I64) -> Bytes2:
     return out
 
 
-def doubles(values: npt.NDArray[np.float64]) -> Bytes2:
+def doubles(values: F64) -> Bytes2:
     """Avro doubles."""
     return values.astype("<f8").view(np.uint8).reshape(-1, 8)
 

@@ -38,7 +38,7 @@ def sent(traffic: Traffic, arm: int, partitions: int = 4) -> list[tuple[int, Any
     """(partition, record) of everything that would be appended, in order."""
     found = []
     for chunk in traffic.chunks():
-        for partition, rows in chunk.by_partition(arm, partitions):
+        for partition, rows, _ in chunk.by_partition(arm, partitions):
             for count, data in wire.batches(rows, START_MS, 300):
                 batch = split(data, 0).batches[0]
                 assert batch.count == count
@@ -74,7 +74,7 @@ def test_the_columnar_decoder_takes_the_batches_whole() -> None:
     """No record of the feeder is poison, so the hot path is what is measured."""
     traffic = Traffic(pairs=1_000, start_ms=START_MS)
     for chunk in traffic.chunks():
-        for _, rows in chunk.by_partition(CANDIDATE, 2):
+        for _, rows, _ in chunk.by_partition(CANDIDATE, 2):
             for count, data in wire.batches(rows, START_MS, 1_000):
                 decoded = decode_batches("t", 0, data, 0)
                 assert (len(decoded.batch), decoded.poison) == (count, [])

@@ -281,3 +281,12 @@ def test_make_help_lists_every_verb() -> None:
         lines = [*_inline(page), *(line for body in _fences(page, "console", "") for line in body.splitlines())]
         said = {match[1] for line in lines if (match := re.match(r"(?:\$ )?make ([a-z-]+)", line))}
         assert said <= verbs, page
+
+
+def test_every_fault_met_has_its_tests() -> None:
+    """Each row of the table names tests, and each of them is there."""
+    rows = re.findall(r"^\| .* \| (`tests/.*`) \|$", _text("docs/concepts/exactness.md"), re.MULTILINE)
+    assert len(rows) >= 20
+    for row in rows:
+        for file, name in re.findall(r"`(tests/[a-z_/]+\.py)::(test_\w+)`", row):
+            assert re.search(rf"^(async )?def {name}\(", _text(file), re.MULTILINE), f"{file} has no {name}"

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from paritygate.comparators import segments
 from paritygate.comparators.segments import MAX_VALUE_CHARS, OTHER, Vocabulary
 from paritygate.schemas.columns import EventBatch
 from paritygate.schemas.prediction import Arm
@@ -94,3 +98,18 @@ def test_codes_survive_the_snapshot() -> None:
     assert again.cells(batch, np.arange(4)).tolist() == codes
     assert names(again, batch) == names(vocabulary, batch)
     assert len(again) == len(vocabulary)
+
+
+@settings(max_examples=100, derandomize=True, deadline=None)
+@given(rows=st.lists(st.tuples(*[st.sampled_from("abcde")] * 3), min_size=1, max_size=40))
+def test_cells_are_numbered_alike_with_and_without_sorting(rows: list[tuple[str, str, str]]) -> None:
+    """Few combinations are found in a table, many by sorting: the cells and their numbers are the same."""
+    batch = batch_of(*(dict(zip("xyz", row, strict=True)) for row in rows))
+    found = []
+    for few in (segments._FEW, 0):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(segments, "_FEW", few if few else -(1 << 40))
+            vocabulary = Vocabulary(("x", "y", "z"), 4, 20)
+            found.append((vocabulary.cells(batch, np.arange(len(rows))).tolist(), vocabulary.to_plain()))
+
+    assert found[0] == found[1]

@@ -307,6 +307,42 @@ def test_a_key_twice_in_one_map_is_the_last_of_them(
     assert_answer(decode_batches("t", 3, build_batch([e for e, _ in parts]), 0), list(enumerate(parts)))
 
 
+@pytest.mark.parametrize(
+    "maps",
+    [
+        [{"a": "1", "b": "2"}, {"a": "3", "b": "2"}],
+        [{"a": "1", "b": "2"}, {"b": "1", "a": "2"}],
+        [{"a": "1", "b": "2"}, {}],
+        [{"a": "1", "b": "1"}, {"a": "1"}, {"a": "1", "b": "1", "c": "1"}],
+        [{"a": "1"}, {"": "1"}],
+        [{}, {}],
+        [{"ab": "1", "c": "2"}, {"a": "1", "bc": "2"}],
+    ],
+)
+def test_maps_with_the_same_keys_and_almost(
+    build_batch: Build, raw_prediction: Raw, prediction: Callable[..., PredictionEvent], maps: list[dict[str, str]]
+) -> None:
+    """Rows that share their keys are read at one stroke, and no row is taken for such a one."""
+    events = [prediction(request_id=f"r{i}", segments=m, label=None) for i, m in enumerate(maps)]
+    parts = [make(raw_prediction, event, "avro") for event in events]
+
+    assert_answer(decode_batches("t", 3, build_batch([e for e, _ in parts]), 0), list(enumerate(parts)))
+
+
+def test_a_doubled_key_does_not_pass_for_a_key_of_the_next_row(
+    build_batch: Build, raw_prediction: Raw, prediction: Callable[..., PredictionEvent]
+) -> None:
+    """Two rows with two equal keys in all, both of them in the first."""
+    event = prediction(request_id="twice", segments={"a": "1", "b": "2"}, measures={})
+    value = encode(event).replace(b"\x02b\x022", b"\x02a\x022")
+    parts: list[Made] = [
+        ((5, b"twice", value, []), dataclasses.replace(event, segments={"a": "2"})),
+        make(raw_prediction, prediction(request_id="none", segments={}, measures={}), "avro"),
+    ]
+
+    assert_answer(decode_batches("t", 3, build_batch([e for e, _ in parts]), 0), list(enumerate(parts)))
+
+
 def test_control_batches_are_passed_over(
     build_batch: Build,
     seal: Callable[[bytearray], bytes],

@@ -247,3 +247,21 @@ async def test_position_that_stands_still_ends_the_join(
         await asyncio.sleep(0.001)
     assert str(reason) == f"{PRIMARY}-0 has stood at offset 0 for 60 s although its log goes on"
     await bench.keeper.close()
+
+
+async def test_partition_that_stays_is_read_from_its_snapshot(bench: Bench, event: Event) -> None:
+    """After a rebalance the owner reads on from its newest snapshot, also where it owned the partition before."""
+    for n in range(5):
+        ours, theirs = both(event, n, NOW_MS + n * 100_000)
+        bench.memory.append(PRIMARY, [ours])
+        bench.memory.append(SHADOW, [theirs])
+    await bench.keeper.take([0], Membership(group="g", generation=1, member_id="m"))
+    await bench.read_all()
+    start = PartitionJoin.restore(bytes(cramjam.zstd.decompress(bench.memory.snapshots[0][1]))).position(PRIMARY)
+    bench.memory.asked.clear()
+    await bench.keeper.take([0], Membership(group="g", generation=2, member_id="m"))
+    await bench.until(lambda: bool(bench.memory.asked))
+    assert bench.memory.asked[0][PRIMARY, 0] == start
+    await bench.read_all()
+    await bench.keeper.close()
+    assert bench.saved().bins() == {"paired": 10}

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from base64 import b64encode
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def a_document() -> Document:
     bad = report(6, origin=EVIL, errors=40, live=9)
     example = Example(request_id=EVIL, kind="candidate_only_error", detail=EVIL, values=(EVIL,))
     records: list[WindowReport] = [
-        *windows(0, 4), *windows(4, 6, live=5), WindowReport(**{**_fields(bad), "examples": (example,)}),
+        *windows(0, 4), *windows(4, 6, live=5), replace(bad, examples=(example,)),
         *windows(6, 9, errors=30, live=5),
     ]  # fmt: skip
     fold = Fold()
@@ -61,10 +62,6 @@ def a_document() -> Document:
     difference = Difference(path=f"/{EVIL}", kind="value_changed", baseline=EVIL, candidate=EVIL)
     pairs = [Pair(sample=told.samples[0], baseline=answers[0], candidate=answers[1], differences=(difference,))]
     return document(told, pairs, show_values=True)
-
-
-def _fields(record: WindowReport) -> dict[str, object]:
-    return {name: getattr(record, name) for name in WindowReport.__slots__}
 
 
 class Seen(HTMLParser):

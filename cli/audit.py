@@ -1,0 +1,98 @@
+"""``paritygate audit``: is the record whole, and do the logs still give it?
+
+Law: a reader needs no trust in the worker: the chain of hashes and every decision are made again here, from the
+topics alone. What cannot be known any more is said as such.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from paritygate.cli.console import print_json, print_line
+from paritygate.cli.options import Bootstrap, Json
+
+if TYPE_CHECKING:
+    from paritygate.rollouts.audit import Finding
+
+audit_app = typer.Typer(no_args_is_help=True, help="Check the record of decisions against the logs, or export it.")
+
+
+@audit_app.command("verify")
+def verify(
+    rollout: Annotated[
+        str | None, typer.Argument(metavar="[ROLLOUT]", help="Only this one.", show_default=False)
+    ] = None,
+    *,
+    bootstrap: Bootstrap = None,
+    as_json: Json = False,
+) -> None:
+    """Check the hash chain of every rollout and derive every decision again, byte for byte; 1 where one differs."""
+    from paritygate.cli.logs import audit_settings, read_control, read_windows  # noqa: PLC0415
+    from paritygate.rollouts.audit import Audit  # noqa: PLC0415
+
+    settings = audit_settings(bootstrap)
+    control = read_control(settings)
+    if rollout is not None:
+        control.require(rollout)
+    only = None if rollout is None else {rollout}
+    audit = Audit(control.recorded, control.commands, commands_lost=control.commands_lost, only=only)
+    for offset, report in read_windows(settings, audit.windows_first, audit.windows_end):
+        audit.apply_report(offset, report)
+    findings = audit.finish()
+    holds = all(f.holds for f in findings) and not control.unread
+    if as_json:
+        rollouts = [plain_finding(f) for f in findings]
+        print_json({"holds": holds, "unreadable_offsets": control.unread, "rollouts": rollouts})
+    else:
+        for line in [line for f in findings for line in lines_of(f)]:
+            print_line(line)
+        if not findings:
+            print_line("no rollout has a decision yet")
+    if not holds:
+        raise typer.Exit(1)
+
+
+def lines_of(finding: Finding) -> list[str]:
+    """What an audit says of one rollout, for people. Pure."""
+    f = finding
+    words = [f"{f.decisions} decision{'' if f.decisions == 1 else 's'}"]
+    words.append("chain whole" if f.broken is None else "chain BROKEN")
+    words.append(f"re-derived {f.rederived} of {f.decisions}")
+    words += [f"{f.repeated} repeated after a crash"] if f.repeated else []
+    words += [f"{f.forked} of a second decider, which nobody obeys"] if f.forked else []
+    lines = [f"{f.rollout_id}: {', '.join(words)}"]
+    if f.broken is not None:
+        before = f.broken.decision.sequence - 1
+        lines.append(
+            f"  audit.v1 offset {f.broken.offset}: decision {f.broken.decision.sequence} names a decision "
+            f"{before} that is not there: one was changed or taken out"
+        )
+    if f.unknowable:
+        lines.append(
+            f"  {f.unknowable} cannot be known: they rest on {', '.join(f.gone)}, and those records are gone "
+            "(retention or compaction)"
+        )
+    if f.difference is not None:
+        lines.append(f"  first difference: {f.difference}")
+        lines += [
+            f"    {name}: recorded {recorded!r}, derived {derived!r}"
+            for name, (recorded, derived) in f.difference.fields.items()
+        ]
+    return lines
+
+
+def plain_finding(finding: Finding) -> dict[str, Any]:
+    """The same as plain data. Pure."""
+    f = finding
+    difference = f.difference and {
+        "sequence": f.difference.sequence,
+        "what": str(f.difference),
+        "fields": {k: {"recorded": a, "derived": b} for k, (a, b) in f.difference.fields.items()},
+    }
+    return {
+        "rollout_id": f.rollout_id, "holds": f.holds, "decisions": f.decisions, "rederived": f.rederived,
+        "unknowable": f.unknowable, "gone": list(f.gone), "repeated": f.repeated, "forked": f.forked,
+        "broken_offset": None if f.broken is None else f.broken.offset, "difference": difference,
+    }  # fmt: skip

@@ -1,0 +1,106 @@
+"""The three logs as an auditor reads them: record, commands and windows, with what they no longer hold.
+
+Law: an offset without a record is told, never passed over: ``windows.v1`` is kept for 30 days and a cluster may
+compact what it likes, and whoever derives a decision again must know what was there. Nothing is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from paritygate.cli.console import note
+from paritygate.cli.kafka import kafka_settings, read, require_topics
+from paritygate.schemas.errors import PoisonError
+from paritygate.schemas.topics import AUDIT, ROLLOUTS, WINDOWS
+
+if TYPE_CHECKING:
+    from paritygate.schemas.client import KafkaSettings
+    from paritygate.schemas.command import Command
+    from paritygate.schemas.decision import GateDecision
+    from paritygate.schemas.report import WindowReport
+
+
+@dataclass(slots=True)
+class Control:
+    """What was decided and what was said, with offsets, in log order.
+
+    ``unread``: offsets of ``audit.v1`` that hold no decision that can be read.
+    ``commands_lost``: offsets of ``rollouts.v1`` that hold nothing any more.
+    """
+
+    recorded: list[tuple[int, GateDecision]] = field(default_factory=list)
+    commands: list[tuple[int, Command]] = field(default_factory=list)
+    commands_lost: list[range] = field(default_factory=list)
+    unread: list[int] = field(default_factory=list)
+
+    @property
+    def rollouts(self) -> list[str]:
+        """Ids of the rollouts that ever decided, in that order."""
+        return list(dict.fromkeys(d.rollout_id for _, d in self.recorded))
+
+    def require(self, rollout: str) -> None:
+        """Refuse an id that nobody decided about.
+
+        :raises ConfigError: names the nearest one.
+        """
+        from paritygate.cli.follow import unknown_rollout  # noqa: PLC0415
+
+        if rollout not in self.rollouts:
+            raise unknown_rollout(rollout, self.rollouts)
+
+
+def audit_settings(bootstrap: str | None) -> KafkaSettings:
+    """Settings of a cluster that has the topics which an audit reads.
+
+    :raises ConfigError: no address, or a topic is missing.
+    """
+    settings = kafka_settings(bootstrap)
+    require_topics(settings, AUDIT.name, ROLLOUTS.name, WINDOWS.name)
+    return settings
+
+
+def read_control(settings: KafkaSettings) -> Control:
+    """All of ``audit.v1``, then all of ``rollouts.v1``: no decision is read whose command is not."""
+    from paritygate.schemas.command import Command  # noqa: PLC0415
+    from paritygate.schemas.decision import GateDecision  # noqa: PLC0415
+
+    control, following = Control(), 0
+    for record in read(settings, settings.topic(AUDIT.name)):
+        try:
+            control.recorded.append((record.offset, GateDecision.from_bytes(record.value or b"")))
+        except PoisonError as e:
+            control.unread.append(record.offset)
+            note(f"{AUDIT.name} offset {record.offset}: {e}")
+    for record in read(settings, settings.topic(ROLLOUTS.name)):
+        if record.offset > following:
+            control.commands_lost.append(range(following, record.offset))
+        following = record.offset + 1
+        try:
+            control.commands.append((record.offset, Command.from_bytes(record.value or b"")))
+        except PoisonError:
+            continue  # the decider passed it over too
+    return control
+
+
+def read_windows(
+    settings: KafkaSettings, first: int = 0, end: int | None = None
+) -> Iterator[tuple[int, WindowReport | None]]:
+    """(offset, report) of ``windows.v1`` in log order from ``first`` up to ``end``; None where none can be read."""
+    from paritygate.cli.kafka import end_offsets  # noqa: PLC0415
+    from paritygate.schemas.codec import decode_report  # noqa: PLC0415
+
+    topic = settings.topic(WINDOWS.name)
+    stop = end_offsets(settings, topic)[0]
+    stop = stop if end is None else min(stop, end)
+    if first >= stop:
+        return
+    for record in read(settings, topic, start={0: first}):
+        if record.offset < stop:
+            try:
+                yield record.offset, decode_report(record.value)
+            except PoisonError:
+                yield record.offset, None  # the decider passed it over too
+        if record.offset + 1 >= stop:
+            return
