@@ -18,6 +18,7 @@ from paritygate.rollouts.questions import questions
 from paritygate.rollouts.regression import Sample, Samples
 from paritygate.rollouts.replay import COMMANDED
 from paritygate.rollouts.sides import SideRow, sides
+from paritygate.rollouts.state import ABANDONED, PAUSED, STILL_PAUSED
 from paritygate.schemas.command import Command
 from paritygate.schemas.decision import Action, GateDecision, SourceOffsets
 from paritygate.schemas.report import WindowReport
@@ -89,7 +90,7 @@ class Origin:
 class Review:
     """Everything that the report shows; see the parts for units.
 
-    ``outcome``: ``rolled back``, ``promoted``, ``paused`` or ``running``; ``headline``: what became of it and
+    ``outcome``: ``rolled back``, ``abandoned``, ``promoted``, ``paused`` or ``running``; ``headline``: what became of it and
     why, in a sentence. ``samples``: every example that windows kept, for the bundle.
     """
 
@@ -200,16 +201,17 @@ def _outcome(decisions: Sequence[GateDecision]) -> tuple[str, GateDecision]:
     """What became of it, and the decision that says why."""
     last = decisions[-1]
     if last.action is Action.ROLLBACK:
-        return "rolled back", last
+        return ("abandoned" if last.reason_code == ABANDONED else "rolled back"), last
     if last.weight == 100:
         return "promoted", next(d for d in decisions if d.weight == 100)
-    return ("paused" if last.reason_code in {"paused", "still_paused"} else "running"), last
+    return ("paused" if last.reason_code in {PAUSED, STILL_PAUSED} else "running"), last
 
 
 def _headline(outcome: str, final: GateDecision, stays: Sequence[Stay]) -> str:
     begun = next((s.from_ms for s in stays if s.from_ms is not None), final.at_ms)
     after = duration(max(0, final.at_ms - begun))
     where = {
+        "abandoned": f"Abandoned at {final.from_stage}",
         "rolled back": f"Rolled back from {final.from_stage}",
         "promoted": "Promoted to all of the traffic",
         "paused": f"Paused at {final.stage}",
