@@ -90,8 +90,8 @@ class Origin:
 class Review:
     """Everything that the report shows; see the parts for units.
 
-    ``outcome``: ``rolled back``, ``abandoned``, ``promoted``, ``paused`` or ``running``; ``headline``: what became of it and
-    why, in a sentence. ``samples``: every example that windows kept, for the bundle.
+    ``outcome``: ``rolled back``, ``abandoned``, ``promoted``, ``paused`` or ``running``; ``headline``: what
+    became of it and why, in a sentence. ``samples``: every example that windows kept, for the bundle.
     """
 
     rollout: str

@@ -141,3 +141,16 @@ def test_backtest_of_the_same_policy_is_the_record(run: Run, written: KafkaSetti
     code, _, err = run(written, "backtest", str(file), "--rollout", "s1")
     assert code == 2
     assert err.startswith(f"error: {file}: join.window_ms: the recorded windows were counted with 1000, not 2000")
+
+
+def test_export_writes_every_table(run: Run, written: KafkaSettings, logs: Logs, tmp_path: Path) -> None:
+    """Rows of the real topics; one rollout alone; a second export into the same folder is refused."""
+    code, out, _ = run(written, "audit", "export", "--to", "parquet", str(tmp_path / "all"), "--json")
+    rows = orjson.loads(out)["rows"]
+    assert code == 0
+    assert (rows["decisions"], rows["windows"]) == (len(logs.decisions), len(logs.reports))
+    assert sorted(f.name for f in (tmp_path / "all").iterdir()) == sorted(f"{name}.parquet" for name in rows)
+
+    code, out, _ = run(written, "audit", "export", str(tmp_path / "s1"), "--rollout", "s1")
+    assert (code, f"decisions.parquet: {len(logs.of('s1'))} rows" in out) == (0, True)
+    assert run(written, "audit", "export", str(tmp_path / "s1"))[0] == 2
