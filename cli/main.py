@@ -55,6 +55,9 @@ VERBS: Mapping[str, Verb] = {
     "acknowledge": Verb("intervene", "acknowledge", "Put on record that a person has seen a decision."),
     "status": Verb("status", "status", "Show where each rollout stands, or one with its gates and routers."),
     "watch": Verb("watch", "watch", "Follow one rollout live."),
+    "report": Verb(
+        "report.verb", "report", "Write the review of a rollout: a page, Markdown, a regression bundle."
+    ),
     "tail": Verb("tail", "tail", "Print the records of a topic, decoded and filtered."),
     "explain": Verb("explain", "explain", "Say why one past decision was made, with its numbers."),
     "audit": Verb("audit", "audit_app", "Check the record of decisions against the logs."),
