@@ -106,9 +106,11 @@ def e_bh(log_e: F64, alpha: float) -> Mask:
     """
     count = len(log_e)
     rejected = np.zeros(count, np.bool_)
-    order = np.argsort(-log_e, kind="stable")
     bar = math.log(count / alpha) - np.log(np.arange(1, count + 1)) if count else log_e
-    enough = np.flatnonzero(log_e[order] >= bar)
+    # The lowest bar is the last; what does not reach it reaches none, and need not be sorted.
+    high = np.flatnonzero(log_e >= bar[-1:].min(initial=math.inf))
+    order = high[np.argsort(-log_e[high], kind="stable")]
+    enough = np.flatnonzero(log_e[order] >= bar[: len(order)])
     if len(enough):
         rejected[order[: enough[-1] + 1]] = True
     return rejected
