@@ -1,7 +1,7 @@
 """The join on a real Kafka, beside its peers: pairs a second, memory, linearity.
 
     python benchmarks/join.py [--quick] [--only ROW]... [--scale F] [--pairs N] [--runs N] [--slow-runs N]
-                              [--json FILE]
+                              [--minutes N] [--json FILE]
 
 Law: broker, feeder and engines share one machine; the topics are full before an engine starts, all engines read the
 same records, and every engine's counts are held against what was sent. How the rate is taken: ``joining.figures``.
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     began = time.monotonic()
     try:
         with start_broker(folder / "broker", prefer="apache", fresh=True, say=_say) as broker:
-            rows = Rows(broker.bootstrap, folder, sizes, options.only, _say)
+            rows = Rows(broker.bootstrap, folder, sizes, only=options.only, minutes=options.minutes, say=_say)
             rows.all()
     except ParityGateError as error:
         print(f"bench-join: {error}", file=sys.stderr)
@@ -94,6 +94,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, help=f"of the plain Avro rows of ours (default {FULL.plain:,})")
     parser.add_argument("--runs", type=int, help=f"of ours and Kafka Streams (default {FULL.runs})")
     parser.add_argument("--slow-runs", type=int, help=f"of all others (default {FULL.slow_runs})")
+    parser.add_argument(
+        "--minutes", type=float, default=120.0, metavar="N", help="begin no row after so long (default: two hours)"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there")
     parser.add_argument(
         "--folder", type=Path, default=ROOT / "run" / "bench-join", help="broker data, logs, what the peers need"

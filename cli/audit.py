@@ -6,6 +6,8 @@ topics alone. What cannot be known any more is said as such.
 
 from __future__ import annotations
 
+from enum import StrEnum, unique
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,6 +17,14 @@ from paritygate.cli.options import Bootstrap, Json
 
 if TYPE_CHECKING:
     from paritygate.rollouts.audit import Finding
+
+
+@unique
+class To(StrEnum):
+    """Formats of an export."""
+
+    PARQUET = "parquet"
+
 
 audit_app = typer.Typer(no_args_is_help=True, help="Check the record of decisions against the logs, or export it.")
 
@@ -96,3 +106,41 @@ def plain_finding(finding: Finding) -> dict[str, Any]:
         "unknowable": f.unknowable, "gone": list(f.gone), "repeated": f.repeated, "forked": f.forked,
         "broken_offset": None if f.broken is None else f.broken.offset, "difference": difference,
     }  # fmt: skip
+
+
+@audit_app.command("export")
+def export(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the files go.", show_default=False)],
+    *,
+    to: Annotated[To, typer.Option("--to", help="The format.")] = To.PARQUET,
+    rollout: Annotated[str | None, typer.Option("--rollout", help="Only this one.")] = None,
+    bootstrap: Bootstrap = None,
+    as_json: Json = False,
+) -> None:
+    """Write windows, cells, totals, histograms, decisions, verdicts and commands as flat tables for SQL."""
+    from paritygate.cli.flat import TABLES, command_rows, decision_rows, window_rows  # noqa: PLC0415
+    from paritygate.cli.logs import audit_settings, read_control, read_windows  # noqa: PLC0415
+    from paritygate.cli.parquet import ParquetFolder  # noqa: PLC0415
+    from paritygate.rollouts.audit import links  # noqa: PLC0415
+
+    settings = audit_settings(bootstrap)
+    control = read_control(settings)
+    if rollout is not None:
+        control.require(rollout)
+    with ParquetFolder(folder, TABLES) as files:
+        for table, row in command_rows(control.commands):
+            if rollout in (None, row["rollout_id"]):
+                files.add(table, row)
+        for link in links(control.recorded):
+            if rollout in (None, link.decision.rollout_id):
+                for table, row in decision_rows(link):
+                    files.add(table, row)
+        for offset, report in read_windows(settings):
+            if report is not None and rollout in (None, report.rollout_id):
+                for table, row in window_rows(offset, report):
+                    files.add(table, row)
+    if as_json:
+        print_json({"format": to.value, "rows": files.written})
+        return
+    for table, count in files.written.items():
+        print_line(f"{folder / f'{table}.{to.value}'}: {count:,} rows")

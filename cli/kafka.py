@@ -211,6 +211,26 @@ def end_offsets(settings: KafkaSettings, topic: str) -> dict[int, int]:
         consumer.close()
 
 
+def offsets_at(settings: KafkaSettings, topic: str, at_ms: int) -> dict[int, int]:
+    """Per partition of ``topic`` the first offset whose record is of ``at_ms`` or later; none where all are older.
+
+    :raises ConfigError: no such topic.
+    :raises BrokerUnavailableError: nobody answered.
+    """
+    from confluent_kafka import KafkaException, TopicPartition  # noqa: PLC0415
+
+    consumer = new_consumer(settings)
+    try:
+        count = _partition_count(settings, consumer, topic)
+        asked = [TopicPartition(topic, p, max(at_ms, 0)) for p in range(count)]
+        found = consumer.offsets_for_times(asked, timeout=ANSWER_S)
+        return {t.partition: t.offset for t in found if t.offset >= 0}
+    except KafkaException as e:
+        unavailable(settings, e)
+    finally:
+        consumer.close()
+
+
 def write(settings: KafkaSettings, topic: str, key: str, value: bytes) -> int:
     """Write one record and wait until the broker has it; the offset it got.
 

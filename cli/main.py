@@ -46,13 +46,25 @@ VERBS: Mapping[str, Verb] = {
     "worker": Verb("worker", "worker", "Run a worker that joins, measures and decides."),
     "start": Verb("command", "start", "Start a rollout in the shadow."),
     "pause": Verb("command", "pause", "Pause a rollout: no promotion until it is resumed."),
+    "hold": Verb("command", "pause", "The same as pause."),
     "resume": Verb("command", "resume", "Resume a paused rollout."),
+    "approve": Verb("intervene", "approve", "Approve of leaving a stage that asks for it."),
+    "promote": Verb("intervene", "promote", "Go one stage up by force, without proof."),
     "rollback": Verb("command", "rollback", "Take a rollout back: weight 0 at every router, for good."),
+    "abandon": Verb("intervene", "abandon", "End a rollout without judgement: weight 0, for good."),
+    "acknowledge": Verb("intervene", "acknowledge", "Put on record that a person has seen a decision."),
     "status": Verb("status", "status", "Show where each rollout stands, or one with its gates and routers."),
     "watch": Verb("watch", "watch", "Follow one rollout live."),
+    "report": Verb(
+        "report.verb", "report", "Write the review of a rollout: a page, Markdown, a regression bundle."
+    ),
     "tail": Verb("tail", "tail", "Print the records of a topic, decoded and filtered."),
     "explain": Verb("explain", "explain", "Say why one past decision was made, with its numbers."),
     "audit": Verb("audit", "audit_app", "Check the record of decisions against the logs."),
+    "replay": Verb(
+        "replay", "replay", "Derive a rollout's decisions again, from its windows or from the raw topics."
+    ),
+    "backtest": Verb("backtest", "backtest", "Say what another policy would have decided on a rollout's windows."),
     "doctor": Verb("doctor", "doctor", "Check broker, topics, partitioner, keys, worker and freshness."),
     "version": Verb("version", "version", "Print the version."),
 }

@@ -21,4 +21,7 @@ WaitS = Annotated[
 Actor = Annotated[
     str, typer.Option(envvar="PARITYGATE_ACTOR", help="Who says so; otherwise the user of this shell.")
 ]
+Reason = Annotated[str, typer.Option("--reason", help="Why; goes into the audit log.", show_default=False)]
+#: The same, where it must be given.
+Why = Annotated[str, typer.Option("--reason", help="Why; goes into the audit log.", show_default=False)]
 RolloutId = Annotated[str, typer.Argument(metavar="ROLLOUT", help="Id of the rollout.", show_default=False)]

@@ -19,6 +19,7 @@ from paritygate.comparators.measuring import Measured, examples_of, measure_alon
 from paritygate.comparators.pairing import BASELINE, CANDIDATE, Pairing
 from paritygate.comparators.rows import B1, I64, Rows
 from paritygate.comparators.scoring import Scored, count_scores
+from paritygate.comparators.seen import Seen
 from paritygate.comparators.segments import Vocabulary
 from paritygate.comparators.settings import JoinSettings
 from paritygate.comparators.tally import COUNT_NAMES, INDEX, Counts, merge_examples
@@ -69,7 +70,7 @@ class RolloutJoin:
         self.from_ms: int | None = None
         self._unread: Counter[str] = Counter()
         self.retired = False
-        self.pairing = Pairing(settings.dedupe_ms)
+        self.pairing = Pairing(settings.dedupe_ms, settings.max_seen)
         self.windows = Windows(settings.window_ms, settings.retain_ms)
         self.watermark_ms: int | None = None
         self._bins = bins
@@ -77,8 +78,9 @@ class RolloutJoin:
         self._vocabulary = Vocabulary(settings.dimensions, settings.max_values_per_dimension, settings.max_cells)
         self._checks = OutputChecks(settings.output_rules, settings.diff_rules)
         self._numbers = numbers.names(settings.numbers)
-        self.scored = Scored(settings.dedupe_ms)
+        self.scored = Scored(settings.dedupe_ms, settings.max_seen)
         self._reported_through: int | None = None
+        self._forgotten: Counter[str] = Counter()
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -89,6 +91,11 @@ class RolloutJoin:
     def horizon_ms(self) -> int | None:
         """Requests before this event time are settled for good."""
         return None if self.watermark_ms is None else self.watermark_ms - self.settings.grace_ms
+
+    @property
+    def forgotten(self) -> int:
+        """Ids of settled requests and outcomes that were forgotten for want of room, in this process."""
+        return self.pairing.seen.forgotten + self.scored.seen.forgotten
 
     @property
     def finished(self) -> bool:
@@ -177,6 +184,7 @@ class RolloutJoin:
             self.windows.bump("evicted", evicted.event_at_ms)
             self._bins["evicted"] += len(evicted)
             self._count(measure_alone(arm, evicted, self._checks))
+        self._note_forgotten("forgotten", self.pairing.seen, rows.event_at_ms)
         self._lap("aggregate")
 
     def unread(self, total: str, count: int) -> None:
@@ -185,6 +193,13 @@ class RolloutJoin:
         They have no time of their own; the window in which they are counted is open when time next moves.
         """
         self._unread[total] += count
+
+    def _note_forgotten(self, total: str, seen: Seen[Any], event_at_ms: I64) -> None:
+        """Ids that had to be forgotten before ``dedupe_ms`` was over are told in the windows, and by a metric."""
+        count = seen.forgotten - self._forgotten[total]
+        if count:
+            self._forgotten[total] += count
+            self.windows.late(int(event_at_ms.min())).bump(total, count)
 
     # -- counting --------------------------------------------------------------------------------------------
 
@@ -256,6 +271,7 @@ class RolloutJoin:
         fresh = self.scored.first([row[2] for row in rows], times, source, offsets)
         if replay:
             return
+        self._note_forgotten("outcome_forgotten", self.scored.seen, times)
         self.windows.bump("future", times[future])
         self.windows.bump("outcome_duplicate", times[~fresh])
         self._bins["outcome_duplicate"] += int((~fresh).sum())
@@ -328,6 +344,7 @@ class RolloutJoin:
             "retired": self.retired,
             "watermark_ms": self.watermark_ms, "reported_through": self._reported_through,
             "scored_ms": self.scored.newest_ms,
+            "seen_from": [self.pairing.seen.horizon.oldest, self.scored.seen.horizon.oldest],
             "vocabulary": self._vocabulary.to_plain(),
             "windows": [[i, w.to_plain()] for i, w in sorted(self.windows.by_index.items())],
             "settled": self.windows.settled, "oldest_open": self.windows.oldest_open,
@@ -340,7 +357,7 @@ class RolloutJoin:
         join = cls(JoinSettings.from_plain(plain["settings"]), plain["since"], bins, lap)
         join.from_ms, join.retired = plain["from_ms"], plain["retired"]
         join._unread.update(plain["unread"])
-        join.scored = Scored(join.settings.dedupe_ms, plain["scored_ms"])
+        join.scored = Scored(join.settings.dedupe_ms, join.settings.max_seen, plain["scored_ms"])
         join._reported_through = plain["reported_through"]
         join._vocabulary.load(plain["vocabulary"])
         join.windows.by_index = {i: Window.from_plain(w) for i, w in plain["windows"]}
@@ -350,6 +367,10 @@ class RolloutJoin:
         if join.horizon_ms is not None:
             # Not advance(): what waits is read again only later, and its windows must not close before.
             join.pairing.seen.move(join.horizon_ms)
+        horizons = join.pairing.seen.horizon, join.scored.seen.horizon
+        for horizon, oldest_slice in zip(horizons, plain.get("seen_from", (None, None)), strict=True):
+            if oldest_slice is not None:
+                horizon.forget_before(oldest_slice)
         return join
 
 

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from paritygate.comparators.rows import B1, I64, Rows
-from paritygate.comparators.seen import Seen
+from paritygate.comparators.seen import MAX_KEYS, Seen
 
 BASELINE: Final = 0
 CANDIDATE: Final = 1
@@ -140,15 +140,16 @@ class Arrival:
 class Pairing:
     """The join state of one rollout in one partition."""
 
-    def __init__(self, dedupe_ms: int) -> None:
+    def __init__(self, dedupe_ms: int, max_seen: int = MAX_KEYS) -> None:
         self.pending: tuple[Pending, Pending] = (Pending(), Pending())
-        self.seen = Seen(dedupe_ms)
+        self.seen: Seen[str] = Seen(dedupe_ms, max_seen)
 
     def arrive(self, arm: int, rows: Rows, horizon_ms: int | None) -> Arrival:
         """Take in rows of one arm, in offset order.
 
         ``horizon_ms``: requests before it are settled for good; a row before it that pairs with nothing is
-        late. None: nothing is settled yet.
+        late. None: nothing is settled yet. So is one
+        of a time that had to be forgotten for want of room.
         """
         fresh = self._first_of_request(arm, rows)
         first = rows if fresh is None else rows.take(fresh)
@@ -201,7 +202,9 @@ class Pairing:
     def _wait(self, arm: int, rows: Rows, horizon_ms: int | None) -> Rows:
         """Let unpaired rows wait, except the late ones, which are returned."""
         ids = rows.request_id.tolist()
-        late = np.zeros(len(rows), np.bool_) if horizon_ms is None else rows.event_at_ms < horizon_ms
+        # Before what is remembered nobody can say whether it is a repeat.
+        known = [ms for ms in (horizon_ms, self.seen.horizon.from_ms) if ms is not None]
+        late = rows.event_at_ms < max(known) if known else np.zeros(len(rows), np.bool_)
         settled = self.seen.settled_without(arm, set(ids))
         if settled:
             late |= np.fromiter((i in settled for i in ids), np.bool_, len(ids))

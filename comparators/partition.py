@@ -268,6 +268,11 @@ class PartitionJoin:
         return sum(len(p) for r in self._rollouts.values() for p in r.pairing.pending)
 
     @property
+    def forgotten(self) -> int:
+        """Ids that were forgotten before ``dedupe_ms`` was over, in this process: ``max_seen`` is too small."""
+        return sum(r.forgotten for r in self._rollouts.values())
+
+    @property
     def newest_ms(self) -> dict[str, int | None]:
         """Newest event time per prediction topic: how far one side is ahead of the other."""
         return {self._sources[n].topic: self._sources[n].newest_ms for n in PREDICTIONS}
@@ -429,8 +434,6 @@ class PartitionJoin:
                 self._bins["lost"] += len(replay.pending) - replay.found
                 self._sources[number].replay = None
                 self._sources[number].at_end = False
-                for rollout in self._rollouts.values():
-                    rollout.pairing.seen.fold()
         held, self._held = self._held, []
         for number, batch, next_offset in held:
             source = self._sources[number]

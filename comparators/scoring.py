@@ -1,8 +1,8 @@
 """Scoring: outcomes of one rollout, each counted once, as paired score deltas.
 
 Law: only outcomes with both scores are paired evidence. A repeat of (request id, measure) is recognised for at
-least ``dedupe_ms`` of the outcomes' own time, event by event: outcomes may be read long before or after the
-answers, in batches of any size, and again after a restart, with the same result.
+least ``dedupe_ms`` of the outcomes' own time (while there is room), event by event: outcomes may be read long
+before or after the answers, in batches of any size, and again after a restart, with the same result.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from paritygate.comparators import scores
 from paritygate.comparators.rows import B1, I64
-from paritygate.comparators.seen import Generations, Horizon
+from paritygate.comparators.seen import MAX_KEYS, Seen
 from paritygate.comparators.windows import Window
 from paritygate.schemas.outcome import Outcome
 
@@ -25,34 +25,31 @@ MAX_MEASURES: Final = 32
 class Scored:
     """Which outcomes were counted, for as long as repeats must be recognised.
 
-    ``newest_ms``: newest outcome time, the only part that a snapshot must keep.
+    ``newest_ms``: newest outcome time. With it a snapshot keeps the oldest slice remembered; no more is needed.
     """
 
-    def __init__(self, dedupe_ms: int, newest_ms: int | None = None) -> None:
+    def __init__(self, dedupe_ms: int, max_seen: int = MAX_KEYS, newest_ms: int | None = None) -> None:
         self.newest_ms = newest_ms
-        self._horizon = Horizon(dedupe_ms)
-        self._known: Generations[tuple[str, str]] = Generations()
+        self.seen: Seen[tuple[str, str]] = Seen(dedupe_ms, max_seen)
         if newest_ms is not None:
-            self._horizon.move(newest_ms)
+            self.seen.move(newest_ms)
 
     def first(self, outcomes: Sequence[Outcome], event_at_ms: I64, source: int, offset: I64) -> B1:
         """Which of the outcomes are no repeats; all of them are remembered."""
-        self._horizon.note(source, event_at_ms, offset)
+        self.seen.horizon.note(source, event_at_ms, offset)
         fresh = np.zeros(len(outcomes), np.bool_)
         for i, (at_ms, outcome) in enumerate(zip(event_at_ms.tolist(), outcomes, strict=True)):
             if self.newest_ms is None or at_ms > self.newest_ms:
                 self.newest_ms = at_ms
-                self._known.forget(self._horizon.move(at_ms))
-            key = {(outcome.request_id, outcome.measure)}
-            fresh[i] = not self._known.among(key)
-            generation = at_ms // self._horizon.dedupe_ms
-            if self._horizon.remembers(generation):
-                self._known.add(generation, key)
+                self.seen.move(at_ms)
+            key = (outcome.request_id, outcome.measure)
+            fresh[i] = not self.seen.known(0, {key})
+            self.seen.add(0, [key], event_at_ms[i : i + 1])
         return fresh
 
     def first_offset(self, source: int) -> int | None:
         """Where re-reading the outcomes must begin to remember all; None where nothing is remembered."""
-        return self._horizon.first_offset(source)
+        return self.seen.horizon.first_offset(source)
 
 
 def count_scores(window: Window, outcomes: Sequence[Outcome]) -> None:

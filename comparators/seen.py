@@ -1,149 +1,203 @@
 """Seen: which events of which arm were read and wait no longer, for as long as repeats must be recognised.
 
-Law: an id is filed under the generation of its own event's time (``event_at_ms // dedupe_ms``) and forgotten
-when the horizon has left that generation and one more behind. So the memory is a function of the events read
-and of the horizon alone, and a restart rebuilds it by re-reading from :meth:`Generations.first_offset` on.
+Law: a key is filed under the slice of its own event's time and forgotten when the horizon has left that slice
+``dedupe_ms`` behind, or earlier, oldest slice first, where more than ``max_keys`` are filed. So the memory is a
+function of the events read, of the horizon and of the oldest slice remembered, and a restart rebuilds it by
+reading again from :meth:`Horizon.first_offset` on. What is forgotten early is counted, and an event of that time
+that pairs with nothing is late, never a new request: a repeat that is not recognised must not look like one.
+Times that the horizon has not passed are kept, for their events are not late yet, up to twice ``max_keys``.
+
+Memory: about 100 bytes a key and the key itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
-from typing import Generic, TypeVar
+from collections.abc import Hashable
+from typing import Final, Generic, TypeVar
 
 import numpy as np
 
-from paritygate.comparators.rows import B1, I64
+from paritygate.comparators.rows import I64
 
 Key = TypeVar("Key", bound=Hashable)
 
-
-class Generations(Generic[Key]):
-    """A set of keys in generations of event time."""
-
-    def __init__(self) -> None:
-        self.sets: dict[int, set[Key]] = {}
-
-    def add(self, generation: int, keys: Iterable[Key]) -> None:
-        """File keys under a generation."""
-        self.sets.setdefault(generation, set()).update(keys)
-
-    def among(self, keys: set[Key]) -> set[Key]:
-        """Those of the keys that are filed."""
-        found: set[Key] = set()
-        for filed in self.sets.values():
-            if not filed.isdisjoint(keys):
-                found |= filed & keys
-        return found
-
-    def forget(self, before: int) -> None:
-        """Drop the generations below ``before``."""
-        for generation in [g for g in self.sets if g < before]:
-            del self.sets[generation]
+#: Keys kept of a rollout in a partition, whatever arrives; a key is the same for both arms.
+MAX_KEYS: Final = 1 << 18
+#: Widest slice, and how many ``dedupe_ms`` has at least: how finely time is forgotten.
+_WIDEST_MS: Final = 250
+_SLICES: Final = 8
+#: Slice of the baseline's event and of the candidate's, each None where it is not remembered.
+_Slices = tuple[int | None, int | None]
+_UNKNOWN: Final[_Slices] = (None, None)
 
 
 class Horizon:
-    """Which generations are remembered, and where in each source they begin."""
+    """Which slices of event time are remembered, and where in each source they begin."""
 
     def __init__(self, dedupe_ms: int) -> None:
         self.dedupe_ms = dedupe_ms
+        self.width_ms = max(1, min(_WIDEST_MS, dedupe_ms // _SLICES))
         self.oldest: int | None = None
+        #: Slices below are settled.
+        self.settled: int | None = None
         self._first: dict[tuple[int, int], int] = {}
 
-    def of(self, event_at_ms: I64) -> I64:
-        """Generation of each event time."""
-        return event_at_ms // self.dedupe_ms
+    @property
+    def from_ms(self) -> int | None:
+        """Events before it are not remembered; None: all are."""
+        return None if self.oldest is None else self.oldest * self.width_ms
 
-    def remembers(self, generation: int) -> bool:
-        """Whether keys of this generation are still filed."""
-        return self.oldest is None or generation >= self.oldest
+    def of(self, event_at_ms: I64) -> I64:
+        """Slice of each event time."""
+        return event_at_ms // self.width_ms
+
+    def remembers(self, piece: int) -> bool:
+        """Whether keys of this slice are still filed."""
+        return self.oldest is None or piece >= self.oldest
 
     def note(self, source: int, event_at_ms: I64, offset: I64) -> None:
         """Events of a source were read, in offset order."""
         if not len(offset):
             return
-        generations = self.of(event_at_ms)
-        if generations[0] == generations.max() == generations.min():
-            self._note(source, int(generations[0]), int(offset[0]))
+        slices = self.of(event_at_ms)
+        if slices[0] == slices.max() == slices.min():
+            self._note(source, int(slices[0]), int(offset[0]))
             return
-        distinct, place = np.unique(generations, return_index=True)
-        for generation, first in zip(distinct.tolist(), offset[place].tolist(), strict=True):
-            self._note(source, generation, first)
+        distinct, place = np.unique(slices, return_index=True)
+        for piece, first in zip(distinct.tolist(), offset[place].tolist(), strict=True):
+            self._note(source, piece, first)
 
-    def _note(self, source: int, generation: int, first: int) -> None:
-        if self.remembers(generation):
-            self._first[source, generation] = min(first, self._first.get((source, generation), first))
+    def _note(self, source: int, piece: int, first: int) -> None:
+        if self.remembers(piece):
+            self._first[source, piece] = min(first, self._first.get((source, piece), first))
 
     def first_offset(self, source: int) -> int | None:
         """Where re-reading the source must begin to remember all; None where nothing is remembered of it."""
         return min((o for (s, _), o in self._first.items() if s == source), default=None)
 
-    def move(self, horizon_ms: int) -> int:
-        """Requests before ``horizon_ms`` are settled for good. Returns the oldest generation remembered."""
-        oldest = horizon_ms // self.dedupe_ms - 1
+    def move(self, horizon_ms: int) -> None:
+        """Requests before ``horizon_ms`` are settled for good."""
+        settled = horizon_ms // self.width_ms
+        self.settled = settled if self.settled is None else max(settled, self.settled)
+        self.forget_before((horizon_ms - self.dedupe_ms) // self.width_ms)
+
+    def forget_before(self, oldest: int) -> None:
+        """Remember only this slice and later ones; it never steps back."""
         if self.oldest is None or oldest > self.oldest:
             self.oldest = oldest
             self._first = {k: o for k, o in self._first.items() if k[1] >= oldest}
-        return self.oldest
 
 
-class Seen:
-    """Ids of both arms. An id that both arms showed in the same generation is kept once."""
+class Seen(Generic[Key]):
+    """Keys of both arms. ``forgotten``: how many had to go before ``dedupe_ms`` was over, since it was made."""
 
-    def __init__(self, dedupe_ms: int) -> None:
+    def __init__(self, dedupe_ms: int, max_keys: int = MAX_KEYS) -> None:
         self.horizon = Horizon(dedupe_ms)
-        self._both: Generations[str] = Generations()
-        self._alone: tuple[Generations[str], Generations[str]] = (Generations(), Generations())
+        self.forgotten = 0
+        self._max_keys = max_keys
+        self._slices: dict[Key, _Slices] = {}
+        self._filed: dict[int, list[list[Key]]] = {}
 
-    def known(self, arm: int, ids: set[str]) -> set[str]:
-        """Those of the ids whose event of this arm was read and waits no longer."""
-        return self._both.among(ids) | self._alone[arm].among(ids)
+    def __len__(self) -> int:
+        return len(self._slices)
 
-    def settled_without(self, arm: int, ids: set[str]) -> set[str]:
-        """Those of the ids that were settled by the other arm's event alone."""
-        return self._alone[1 - arm].among(ids)
+    def known(self, arm: int, keys: set[Key]) -> set[Key]:
+        """Those of the keys whose event of this arm was read and waits no longer."""
+        if self._slices.keys().isdisjoint(keys):
+            return set()
+        return {key for key in self._slices.keys() & keys if self._has(arm, self._slices[key])}
 
-    def add_pairs(self, ids: list[str], baseline_at_ms: I64, candidate_at_ms: I64) -> None:
+    def settled_without(self, arm: int, keys: set[Key]) -> set[Key]:
+        """Those of the keys that were settled by the other arm's event alone."""
+        hits = {key: self._slices[key] for key in self._slices.keys() & keys}
+        return {key for key, found in hits.items() if not self._has(arm, found) and self._has(1 - arm, found)}
+
+    def _has(self, arm: int, slices: _Slices) -> bool:
+        piece = slices[arm]
+        return piece is not None and self.horizon.remembers(piece)
+
+    def add_pairs(self, keys: list[Key], baseline_at_ms: I64, candidate_at_ms: I64) -> None:
         """Both arms' events of these requests are settled."""
-        generation = self.horizon.of(baseline_at_ms)
-        same = generation == self.horizon.of(candidate_at_ms)
-        if same.all():
-            self._file(self._both, ids, generation)
-            return
-        self._file(self._both, _pick(ids, same), generation[same])
-        for arm, times in enumerate((baseline_at_ms, candidate_at_ms)):
-            self.add(arm, _pick(ids, ~same), times[~same])
+        if keys:
+            self._file(keys, self.horizon.of(baseline_at_ms), self.horizon.of(candidate_at_ms))
 
-    def add(self, arm: int, ids: list[str], event_at_ms: I64) -> None:
+    def add(self, arm: int, keys: list[Key], event_at_ms: I64) -> None:
         """One arm's events of these requests are settled."""
-        self._file(self._alone[arm], ids, self.horizon.of(event_at_ms))
+        if keys:
+            pieces = self.horizon.of(event_at_ms)
+            if arm:
+                self._file(keys, None, pieces)
+            else:
+                self._file(keys, pieces, None)
 
     def move(self, horizon_ms: int) -> None:
         """Forget what no repeat within ``dedupe_ms`` can ask for."""
-        oldest = self.horizon.move(horizon_ms)
-        for generations in (self._both, *self._alone):
-            generations.forget(oldest)
+        self.horizon.move(horizon_ms)
+        self._drop()
 
-    def fold(self) -> None:
-        """Keep ids of both arms once, after a replay that read the arms one by one."""
-        mine, theirs = self._alone
-        for generation in mine.sets.keys() & theirs.sets.keys():
-            both = mine.sets[generation] & theirs.sets[generation]
-            self._both.add(generation, both)
-            mine.sets[generation] -= both
-            theirs.sets[generation] -= both
-
-    def _file(self, into: Generations[str], ids: list[str], generations: I64) -> None:
-        if not ids:
+    def _file(self, keys: list[Key], ours: I64 | None, theirs: I64 | None) -> None:
+        newest = max(int(pieces.max()) for pieces in (ours, theirs) if pieces is not None)
+        if not self.horizon.remembers(newest):
             return
-        lowest = int(generations.min())
-        if lowest == int(generations.max()):
-            if self.horizon.remembers(lowest):
-                into.add(lowest, ids)
+        slices = _coded(len(keys), ours, theirs)
+        if self._slices.keys().isdisjoint(keys):
+            before = len(self._slices)
+            self._slices.update(zip(keys, slices, strict=True))
+            fresh = keys if len(self._slices) - before == len(keys) else list(dict.fromkeys(keys))
+        else:
+            fresh = []
+            for key, new in zip(keys, slices, strict=True):
+                known = self._slices.get(key)
+                merged = new if known is None else (_later(known[0], new[0]), _later(known[1], new[1]))
+                if merged != known:  # a key that comes again and again is listed once a slice
+                    self._slices[key] = merged
+                    fresh.append(key)
+        # By the newest of the batch: the others are not known any more when their own slice is forgotten.
+        self._filed.setdefault(newest, []).append(fresh)
+        if len(self._slices) > self._max_keys:
+            self._make_room()
+
+    def _make_room(self) -> None:
+        before = len(self._slices)
+        while len(self._slices) > self._max_keys:
+            oldest = min(self._filed)
+            is_settled = self.horizon.settled is not None and oldest < self.horizon.settled
+            if not is_settled and len(self._slices) <= 2 * self._max_keys:
+                break
+            self.horizon.forget_before(oldest + 1)
+            self._drop()
+        self.forgotten += before - len(self._slices)
+
+    def _drop(self) -> None:
+        """Delete what is not remembered any more, as far as it was filed under such a slice."""
+        oldest = self.horizon.oldest
+        if oldest is None:
             return
-        for generation in np.unique(generations).tolist():
-            if self.horizon.remembers(generation):
-                into.add(generation, _pick(ids, generations == generation))
+        slices = self._slices
+        for piece in [p for p in self._filed if p < oldest]:
+            for keys in self._filed.pop(piece):
+                for key in keys:
+                    ours, theirs = slices.get(key, _UNKNOWN)
+                    if (ours is None or ours < oldest) and (theirs is None or theirs < oldest):
+                        slices.pop(key, None)
 
 
-def _pick(ids: list[str], mask: B1) -> list[str]:
-    return [ids[i] for i in np.flatnonzero(mask).tolist()]
+def _coded(count: int, ours: I64 | None, theirs: I64 | None) -> list[_Slices]:
+    """Both slices of each key; equal ones are one object."""
+    if ours is not None and theirs is not None and not np.array_equal(ours, theirs):
+        pairs = list(zip(ours.tolist(), theirs.tolist(), strict=True))
+        one = {pair: pair for pair in pairs}
+        return [one[pair] for pair in pairs]
+    pieces = ours if ours is not None else theirs
+    assert pieces is not None
+    distinct, place = np.unique(pieces, return_inverse=True)
+    made: list[_Slices] = [
+        (p if ours is not None else None, p if theirs is not None else None) for p in distinct.tolist()
+    ]
+    return made * count if len(made) == 1 else [made[i] for i in place.tolist()]
+
+
+def _later(known: int | None, new: int | None) -> int | None:
+    if known is None or new is None:
+        return new if known is None else known
+    return max(known, new)

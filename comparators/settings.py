@@ -13,13 +13,14 @@ from typing import Any, Final
 
 from paritygate.comparators.diff import DiffRules
 from paritygate.comparators.numbers import NumberRule
+from paritygate.comparators.seen import MAX_KEYS
 from paritygate.comparators.validation import OutputRules
 from paritygate.schemas.errors import ConfigError
 
 #: Clamp for events of rollouts that nobody declared; they still move their source's time.
 DEFAULT_MAX_FUTURE_MS: Final = 5_000
 
-_POSITIVE = ("window_ms", "dedupe_ms", "max_pending", "max_values_per_dimension", "max_cells")
+_POSITIVE = ("window_ms", "dedupe_ms", "max_pending", "max_seen", "max_values_per_dimension", "max_cells")
 _NOT_NEGATIVE = ("grace_ms", "lateness_ms", "retain_ms", "max_future_ms", "max_examples")
 
 
@@ -33,6 +34,8 @@ class JoinSettings:
     ``dedupe_ms``: a repeated event is recognised at least this long after its request could settle.
     ``retain_ms``: a closed window stays updatable this long. ``max_future_ms``: how far an event's time may
     lie after its record's. ``max_pending``: unpaired events kept per arm and partition.
+    ``max_seen``: settled requests (and outcomes) remembered per partition, so that repeats are recognised; beyond
+    it the oldest are forgotten before ``dedupe_ms`` is over, and what comes of their time is late.
     ``max_values_per_dimension`` and ``max_cells`` bound the segments; what is beyond counts as ``__other__``.
     ``latency_shifts``: bucket shifts of the latency gates (``comparators.latency.shifts``).
     ``latency_ratio``: what the candidate's latency may be in times of the baseline's; what is clearly
@@ -54,6 +57,7 @@ class JoinSettings:
     retain_ms: int = 2_000
     max_future_ms: int = DEFAULT_MAX_FUTURE_MS
     max_pending: int = 1 << 18
+    max_seen: int = MAX_KEYS
     max_values_per_dimension: int = 50
     max_cells: int = 2_000
     latency_shifts: tuple[int, ...] = ()

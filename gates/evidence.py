@@ -121,7 +121,10 @@ class Sums:
             evidence, nothing = self.evidence, np.zeros(buckets, np.int64)
             tallies = (evidence.whole, evidence.stage, *evidence.panes[:-1])
             found = np.array([tally.histograms.get(name, nothing) for tally in tallies])
-            found[2:] = found[0] - np.cumsum(found[2:], axis=0)
+            # Row by row: a running sum down the columns of a long array takes several times as long.
+            rest = found[0]
+            for row in found[2:]:
+                rest = np.subtract(rest, row, out=row)
             self._histograms[name] = found
         return found
 

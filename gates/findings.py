@@ -19,6 +19,7 @@ from paritygate.comparators.evidence import interval
 from paritygate.comparators.evidence.bernoulli import bernoulli
 from paritygate.comparators.evidence.mixture import e_bh, log_mixture
 from paritygate.comparators.evidence.paired import paired, paired_ratio
+from paritygate.comparators.evidence.small_counts import SmallCounts
 from paritygate.comparators.tally import INDEX
 from paritygate.gates.columns import COLUMNS, LATENCY_PARITY, columns_of
 from paritygate.gates.evidence import Sums, floored
@@ -109,11 +110,14 @@ def parity_log_e(measure: str, sums: Sums) -> F64:
     return _where(worse + better > 0, lambda at: log_e_worse(worse[at], better[at]))
 
 
-def log_e_worse(worse: I64, better: I64) -> F64:
-    """log E for "bad in the candidate only more often than in the baseline only", for counts of segments."""
+def _log_e_worse(worse: I64, better: I64) -> F64:
     boldest = worse * math.log1p(BOLDEST) + better * math.log1p(-BOLDEST)
     usual = paired(0.0, "above").log_e(worse, better, 0)
     return log_mixture(PARITY_LOG_WEIGHTS, np.stack([usual, boldest], axis=-1))
+
+
+#: log E for "bad in the candidate only more often than in the baseline only", for counts of segments.
+log_e_worse: Final = SmallCounts(_log_e_worse)
 
 
 def _where(told: npt.NDArray[np.bool_], log_e: Callable[[I64], F64]) -> F64:

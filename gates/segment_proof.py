@@ -87,8 +87,8 @@ def unproven(spec: GateSpec, sums: Sums, alpha: float, above_ratio: float) -> Un
     ``above_ratio``: large is what holds at least this part of the stage's requests.
     """
     table, columns = sums.stage_segments, COLUMNS[spec.measure]
-    requests = table.count("requests")
-    large = np.flatnonzero((table.depth == 1) & (requests >= above_ratio * max(sums.in_stage("requests"), 1)))
+    requests = table.single("requests")
+    large = np.flatnonzero(requests >= above_ratio * max(sums.in_stage("requests"), 1))
     if not len(large):
         return None
     counts = _counts(spec, sums, large)
@@ -112,7 +112,7 @@ def _counts(spec: GateSpec, sums: Sums, segments: I64) -> SegmentCounts:
     table, columns = sums.stage_segments, COLUMNS[spec.measure]
 
     def of(name: str) -> I64:
-        return table.count(name)[segments]
+        return table.single(name)[segments]
 
     if columns.paired is None or columns.baseline is None:
         return SegmentCounts(of(columns.bad), of(columns.total))

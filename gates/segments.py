@@ -76,6 +76,20 @@ class Lattice:
     names: tuple[tuple[tuple[int, ...], int], ...]  # dimensions and a cell that shows their values
     log_weights: F64
 
+    @property
+    def single(self) -> tuple[I64, I64]:
+        """``order`` and ``first`` of the segments of one dimension, which come first of all."""
+        count = int(np.searchsorted(self.depth, 2))
+        end = int(self.first[count]) if count < len(self.first) else len(self.order)
+        return self.order[:end], self.first[:count]
+
+
+@lru_cache(maxsize=8)
+def arranged(cells: tuple[tuple[str, ...], ...]) -> tuple[tuple[tuple[str, ...], ...], I64]:
+    """Cells in the order that content alone decides, and where each of them was."""
+    places = sorted(range(len(cells)), key=cells.__getitem__)
+    return tuple(cells[place] for place in places), np.array(places, np.int64)
+
 
 @lru_cache(maxsize=8)
 def lattice(cells: tuple[tuple[str, ...], ...]) -> Lattice:
@@ -122,11 +136,11 @@ class SegmentTable:
     """Counts per segment of one tally, ``[segments, COUNT_NAMES]``."""
 
     def __init__(self, tally: Tally) -> None:
-        cells = tuple(sorted(tally.cells))
+        cells, places = arranged(tuple(tally.cells))
         self._dimensions, self._cells = tally.dimensions, cells
         self._lattice = lattice(cells)
-        self._by_cell: Counts = np.concatenate([zero_counts(), *(tally.cells[c] for c in cells)])
-        self._by_cell = self._by_cell.reshape(-1, len(COUNT_NAMES))[1:]
+        rows: Counts = np.concatenate([zero_counts(), *tally.cells.values()])
+        self._by_cell: Counts = rows.reshape(-1, len(COUNT_NAMES))[1:][places]
         self._begin()
 
     def _begin(self) -> None:
@@ -156,6 +170,14 @@ class SegmentTable:
         if found is None:
             found = self._counted[name] = self._count(self._by_cell[:, INDEX[name]])
         return found
+
+    def single(self, name: str) -> Counts:
+        """:meth:`count` of the segments of one dimension alone: they are the first ones."""
+        order, first = self._lattice.single
+        if not len(first):
+            return np.empty(0, np.int64)
+        counts: Counts = np.add.reduceat(self._by_cell[:, INDEX[name]][order], first)
+        return counts
 
     def _count(self, column: Counts) -> Counts:
         """Sums of a count over the cells of each segment; most cells hold nothing bad, and are left out."""

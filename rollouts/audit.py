@@ -138,6 +138,10 @@ class Audit:
         """Where the record and the logs part, whether or not that can be known; see :meth:`finish`."""
         return self._refold.differences
 
+    def chain(self, rollout: str) -> list[GateDecision]:
+        """The decisions of a rollout that count, in order."""
+        return list(self._chains.get(rollout, ()))
+
     def gone(self, decision: GateDecision) -> tuple[str, ...]:
         """The records that are gone and that the decision may rest on, in words."""
         chain = self._chains[decision.rollout_id]

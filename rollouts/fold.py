@@ -16,14 +16,18 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from paritygate.gates.assess import Evidence, assess_gates
+from paritygate.gates.assess import Assessment, Evidence, assess_gates
 from paritygate.rollouts.estimate import with_estimates
-from paritygate.rollouts.facts import facts_of
+from paritygate.rollouts.facts import Facts, facts_of
 from paritygate.rollouts.judge import Ruling, judge
 from paritygate.rollouts.ledger import Ledger
 from paritygate.rollouts.plan import RolloutPlan
 from paritygate.rollouts.record import Position, record
 from paritygate.rollouts.state import (
+    ABANDONED,
+    APPROVED,
+    FORCE_REFUSED,
+    FORCED,
     OPERATOR_ROLLBACK,
     PAUSED,
     RESUMED,
@@ -42,6 +46,10 @@ from paritygate.schemas.report import WindowReport
 #: kept for ever (15 s are 5,760 records, 25 MB, a day for a rollout that waits), and people read from them how far
 #: a rollout has come.
 HOLD_EVERY_MS: Final = 15_000
+#: Commands that say why, or are refused: each sets a person's word above the rules, or ends them.
+EXPLAINED: Final = frozenset(
+    {CommandKind.APPROVE, CommandKind.PROMOTE, CommandKind.ABANDON, CommandKind.ACKNOWLEDGE}
+)
 
 
 class Fold:
@@ -103,13 +111,19 @@ class Fold:
         if refusal:
             self.rejected.append((offset, f"{command.kind} {command.rollout_id}: {refusal}"))
             return None
+        if command.kind is CommandKind.ACKNOWLEDGE:
+            return None  # it stands in the log of commands, and changes nothing
         if start:
             return self._draft_start(command, self._plans[command.rollout_id])
         state = self._states[command.rollout_id]
         ledger = self._ledgers[command.rollout_id]
         at_ms = state.at_ms if ledger.at_ms is None else ledger.at_ms
-        ruling = _obeyed(command, state)
-        return record(state.plan, state, ruling, ledger, self._position(), at_ms=at_ms)
+        assessment = None
+        if command.kind is CommandKind.PROMOTE:
+            ruling, assessment = self._force(command, state, ledger)
+        else:
+            ruling = _obeyed(command, state)
+        return record(state.plan, state, ruling, ledger, self._position(), at_ms=at_ms, assessment=assessment)
 
     def draft_report(self, offset: int, report: WindowReport) -> GateDecision | None:
         """Like :meth:`apply_report`, but the decision counts only once :meth:`commit` is called with it."""
@@ -149,12 +163,12 @@ class Fold:
         else:
             state = state.apply(decision)
         self._states[rollout] = state
-        if state.status is RolloutStatus.ROLLED_BACK:
+        if state.final:
             self._ledgers.pop(rollout, None)
         elif decision.action is Action.PROMOTE and rollout in self._ledgers:
             self._ledgers[rollout].enter_stage(decision.at_ms)
 
-    def abandon(self, rollout_id: str) -> None:
+    def forget(self, rollout_id: str) -> None:
         """Take no more evidence for a rollout, whose further decisions are known from the audit log."""
         self._ledgers.pop(rollout_id, None)
 
@@ -190,15 +204,16 @@ class Fold:
         state = self._states.get(command.rollout_id)
         if state is None:
             return "no such rollout"
-        if state.status is RolloutStatus.ROLLED_BACK:
-            return "it is rolled back, which is final"
+        if command.kind in EXPLAINED and not command.reason.strip():
+            return "it gives no reason"
+        if command.kind is CommandKind.ACKNOWLEDGE:
+            seen = command.sequence
+            return "" if seen is not None and seen <= state.sequence else "there is no such decision yet"
+        if state.final:
+            return f"it is {state.status.replace('_', ' ')}, which is final"
         if command.rollout_id not in self._ledgers:
             return "a later rollout of its service has taken its place"
-        if command.kind is CommandKind.PAUSE and state.status is not RolloutStatus.RUNNING:
-            return f"it is {state.status}"
-        if command.kind is CommandKind.RESUME and state.status is not RolloutStatus.PAUSED:
-            return f"it is {state.status}, not paused"
-        return ""
+        return _unfit(command, state)
 
     def _draft_start(self, command: Command, plan: RolloutPlan) -> GateDecision:
         empty = Ledger(plan.segments, plan.join.window_ms)
@@ -206,19 +221,31 @@ class Fold:
         ruling = Ruling(Action.HOLD, plan.ladder.first, STARTED, _with(reason, command.reason))
         return record(plan, None, ruling, empty, self._position(), at_ms=command.issued_at_ms)
 
+    def _force(self, command: Command, state: RolloutState, ledger: Ledger) -> tuple[Ruling, Assessment | None]:
+        """A promotion without proof, or a hold that says why not; with what the gates say.
+
+        A refusal that rests on the evidence is a decision, too: the evidence changes without one, and a replay
+        must find the place where the command was applied.
+        """
+        above = state.plan.ladder.next(state.stage)
+        assert above is not None  # a promoted rollout is refused before
+        if ledger.at_ms is None:
+            what = "not forced: nothing is known of the traffic yet"
+            return Ruling(Action.HOLD, state.stage, FORCE_REFUSED, what), None
+        facts = facts_of(ledger)
+        assessment = _assessed(state, ledger, facts)
+        ruling = judge(state.plan, state, assessment, facts)
+        if ruling.action is Action.ROLLBACK:
+            what = f"not forced: {ruling.reason}"
+            return Ruling(Action.HOLD, state.stage, FORCE_REFUSED, what), assessment
+        overruled = "" if ruling.action is Action.PROMOTE else f" against {ruling.reason_code} ({ruling.reason})"
+        reason = _with(f"forced by {command.actor}", command.reason)
+        return Ruling(Action.PROMOTE, above, FORCED, f"{reason}{overruled}"), assessment
+
     def _draft_ruling(self, state: RolloutState, ledger: Ledger) -> GateDecision | None:
         plan = state.plan
         facts = facts_of(ledger)
-        assessment = assess_gates(
-            plan.gates,
-            ledger.evidence(state.stage),
-            alpha_rollback=plan.alpha_rollback,
-            alpha_promote=plan.alpha_promote,
-            minimum_segment_share=plan.minimum_segment_share,
-            prove_segments_above_ratio=plan.prove_segments_above_ratio,
-            sample_ratio_required=plan.sample_ratio == "required",
-        )
-        assessment = with_estimates(assessment, facts.counted_ms)
+        assessment = _assessed(state, ledger, facts)
         ruling = judge(plan, state, assessment, facts)
         at_ms = state.at_ms if ledger.at_ms is None else ledger.at_ms
         if ruling.action is Action.HOLD and not self._worth_saying(state, ruling, at_ms):
@@ -238,12 +265,53 @@ class Fold:
                 self._ledgers.pop(rollout, None)
 
 
+def _unfit(command: Command, state: RolloutState) -> str:
+    """Why a command does not fit where its rollout stands; empty when it does."""
+    paused, promoted = state.status is RolloutStatus.PAUSED, state.status is RolloutStatus.PROMOTED
+    named, there = command.stage, state.stage.name
+    elsewhere = named != there, f"it is in stage {there}, and the command speaks of {named or 'none'}"
+    checks = {
+        CommandKind.PAUSE: ((paused or promoted, f"it is {state.status}"),),
+        CommandKind.RESUME: ((not paused, f"it is {state.status}, not paused"),),
+        CommandKind.ABANDON: ((promoted, "it is promoted: a rollback takes the traffic from the candidate"),),
+        CommandKind.PROMOTE: (
+            (promoted, "it is promoted: nothing stands above"),
+            elsewhere,
+            (paused, "it is paused"),
+        ),
+        CommandKind.APPROVE: (
+            (promoted, "it is promoted: nothing stands above"),
+            elsewhere,
+            (not state.stage.approval, f"stage {state.stage.name} asks for no approval"),
+            (bool(state.approval), f"it is {state.approval}"),
+        ),
+    }
+    return next((why for applies, why in checks.get(command.kind, ()) if applies), "")
+
+
+def _assessed(state: RolloutState, ledger: Ledger, facts: Facts) -> Assessment:
+    """What the gates say of the evidence so far."""
+    plan = state.plan
+    assessment = assess_gates(
+        plan.gates,
+        ledger.evidence(state.stage),
+        alpha_rollback=plan.alpha_rollback,
+        alpha_promote=plan.alpha_promote,
+        minimum_segment_share=plan.minimum_segment_share,
+        prove_segments_above_ratio=plan.prove_segments_above_ratio,
+        sample_ratio_required=plan.sample_ratio == "required",
+    )
+    return with_estimates(assessment, facts.counted_ms)
+
+
 def _obeyed(command: Command, state: RolloutState) -> Ruling:
     """The ruling that an accepted command is."""
     said = {
         CommandKind.PAUSE: (Action.HOLD, state.stage, PAUSED, "paused"),
         CommandKind.RESUME: (Action.HOLD, state.stage, RESUMED, "resumed"),
+        CommandKind.APPROVE: (Action.HOLD, state.stage, APPROVED, "approved"),
         CommandKind.ROLLBACK: (Action.ROLLBACK, state.plan.ladder.first, OPERATOR_ROLLBACK, "rolled back"),
+        CommandKind.ABANDON: (Action.ROLLBACK, state.plan.ladder.first, ABANDONED, "abandoned without judgement"),
     }
     action, stage, code, verb = said[command.kind]
     return Ruling(action, stage, code, _with(f"{verb} by {command.actor}", command.reason))

@@ -7,7 +7,7 @@ fits applies:
 ====  ====================================================  ========  ======================
 rule  when                                                  action    reason code
 ====  ====================================================  ========  ======================
- 1    already rolled back                                   hold      ``absorbed``
+ 1    already rolled back, or abandoned                     hold      ``absorbed``
  2    shadow, and the candidate has never answered          hold      ``candidate_silent``
  3    a verdict, or the segments together, say fail         rollback  ``gate_failed``
  4    candidate silent for ``candidate_silent_seconds``     rollback  ``candidate_silent``
@@ -24,9 +24,10 @@ rule  when                                                  action    reason cod
 11    one arm silent for 5 s                                hold      ``candidate_silent`` or
                                                                       ``baseline_silent``
 12    the baseline is sick too                              hold      ``environment``
-13    all required gates pass, nothing of 16 to 20          promote   ``proven``
-14    ``maximum_seconds`` over and ``on_timeout: rollback`` rollback  ``timeout``
-15    ``maximum_seconds`` over                              hold      ``timeout``
+13    all required gates pass, nothing of 16 to 21          promote   ``proven``
+14    ``maximum_seconds`` over, something of 16 to 20, and  rollback  ``timeout``
+      ``on_timeout: rollback``
+15    ``maximum_seconds`` over, and something of 16 to 20   hold      ``timeout``
 16    a partition is behind, or has never reported          hold      ``partition_behind``
 17    a required gate is not proven: too many events        hold      ``unreadable``
       cannot be read; too many requests were shed or                  ``incomplete``
@@ -38,6 +39,7 @@ rule  when                                                  action    reason cod
 18    a live stage whose users hardly saw the candidate     hold      ``not_exposed``
 19    ``minimum_pairs`` not met                             hold      ``floor_pairs``
 20    ``minimum_seconds`` not met                           hold      ``floor_time``
+21    ``approval: required``, and nobody has approved       hold      ``approval_needed``
 ====  ====================================================  ========  ======================
 
 Rule 2 stands before rule 3 because a candidate that has not come up yet has shown nothing and reaches no
@@ -66,6 +68,10 @@ from paritygate.rollouts.state import STILL_PAUSED, RolloutState, RolloutStatus
 from paritygate.schemas.decision import Action
 
 ENVIRONMENT: Final = "environment"
+#: Everything for the next stage is proven, and a person must say yes.
+APPROVAL_NEEDED: Final = "approval_needed"
+#: In the reason of what ends a rollout whose impact is high.
+REVIEW_DUE: Final = "its impact is high: a review is due"
 #: In the reason of a rollback, and among the numbers of gates on rates: the baseline is not well itself.
 TARGET_UNHEALTHY: Final = "target_unhealthy"
 #: Why a gate is not proven, where that is more than a matter of time; the most telling first.
@@ -97,8 +103,9 @@ class Ruling:
 
 def judge(plan: RolloutPlan, state: RolloutState, assessment: Assessment, facts: Facts) -> Ruling:
     """Rule on one rollout; the table of rules stands at the top of this module."""
-    if state.status is RolloutStatus.ROLLED_BACK:
-        return _hold(state, "absorbed", "rolled back; a new candidate needs a new rollout id")
+    if state.final:
+        said = "rolled back" if state.status is RolloutStatus.ROLLED_BACK else "abandoned"
+        return _hold(state, "absorbed", f"{said}; a new candidate needs a new rollout id")
     ruling = (
         _against(plan, state, assessment, facts)
         or _unwatched(plan, state, facts)
@@ -109,6 +116,14 @@ def judge(plan: RolloutPlan, state: RolloutState, assessment: Assessment, facts:
     if ruling.action is not Action.ROLLBACK or TARGET_UNHEALTHY in ruling.reason:
         return ruling
     return replace(ruling, reason=f"{ruling.reason}{_target(assessment, facts)}")
+
+
+def reviewed(plan: RolloutPlan, ruling: Ruling) -> str:
+    """The reason of ``ruling``, and where it ends a rollout of high impact, that a review is due."""
+    ends = ruling.action is Action.ROLLBACK or (
+        ruling.action is Action.PROMOTE and ruling.stage == plan.ladder.last
+    )
+    return f"{ruling.reason}; {REVIEW_DUE}" if ends and plan.reviewed else ruling.reason
 
 
 def _target(assessment: Assessment, facts: Facts) -> str:
@@ -186,14 +201,18 @@ def _unknown(plan: RolloutPlan, state: RolloutState, assessment: Assessment, fac
 
 
 def _upward(plan: RolloutPlan, state: RolloutState, assessment: Assessment, facts: Facts) -> Ruling:
-    """Rules 13 to 20: proof and floors."""
+    """Rules 13 to 21: proof, floors and approval."""
     stage, above = state.stage, plan.ladder.next(state.stage)
     waits = _waits(plan, stage, assessment, facts)
     if not waits and above is not None:
         live = f"{above.weight} % of live traffic" if above.weight < 100 else "all of the live traffic"
         gates = sum(v.required for v in assessment.verdicts)
         proof = f"{_many(gates, 'required gate')} proven on {_many(facts.stage_pairs, 'pair')}"
-        return Ruling(Action.PROMOTE, above, "proven", f"{proof}: the candidate gets {live}")
+        if stage.approval and not state.approval:
+            # A person's time is no lack of proof: rules 14 and 15 do not run against it.
+            return _hold(state, APPROVAL_NEEDED, f"{proof}; stage {stage.name} is left only with an approval")
+        approved = f", {state.approval}" if stage.approval else ""
+        return Ruling(Action.PROMOTE, above, "proven", f"{proof}{approved}: the candidate gets {live}")
     code, reason = waits[0] if waits else ("promoted", "there is no stage above")
     if stage.maximum_ms is not None and facts.in_stage_ms >= stage.maximum_ms:
         over = f"no proof within {_seconds(stage.maximum_ms)} in stage {stage.name}: {reason}"

@@ -15,6 +15,7 @@ class Stage:
     ``weight``: whole percent of live traffic that the candidate answers. ``minimum_ms``: event time to stay
     at least; ``minimum_pairs``: paired requests to see at least; both bind a promotion only.
     ``maximum_ms``: event time after which the plan's ``on_timeout`` applies, None = never.
+    ``approval``: whether a person must say so, too, before the stage is left upward.
     """
 
     name: str
@@ -22,6 +23,7 @@ class Stage:
     minimum_ms: int
     minimum_pairs: int
     maximum_ms: int | None = None
+    approval: bool = False
 
 
 @dataclass(frozen=True, slots=True)

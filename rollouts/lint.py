@@ -168,6 +168,8 @@ def _stages(plan: RolloutPlan) -> Iterator[Finding]:
         if i == last:
             if stage.maximum_seconds is not None:
                 yield _warn((*path, "maximum_seconds"), "does nothing in the last stage: nothing stands above it")
+            if stage.approval == "required":
+                yield _warn((*path, "approval"), "does nothing in the last stage: nothing stands above it")
             break
         if stage.maximum_seconds is not None and stage.maximum_seconds <= settle_s:
             what = f"ends before the first window is counted ({settle_s:g} s: window_ms + grace_ms)"

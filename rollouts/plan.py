@@ -1,7 +1,8 @@
 """RolloutPlan: one candidate's climb as it was written down before it began.
 
 Law: a plan is complete or refused. It names an owner and a rollback condition, holds at least one required
-gate, starts in the shadow, and meets live users at least once below 100 %. Its digest is the digest of the
+gate, starts in the shadow, and meets live users at least once below 100 %; where its impact is high, a person
+approves of at least one stage. Its digest is the digest of the
 plain data with every default filled in: two files that mean the same have the same digest, and a decision
 that carries it cannot be read under another plan.
 """
@@ -135,7 +136,14 @@ class RolloutPlan(Section):
 
         :raises PlanError: it cannot be used; the text is ``file:line:column path: what, did you mean …``.
         """
-        return cls._checked(read_yaml(text, file=file))
+        source = read_yaml(text, file=file)
+        plan = cls._checked(source)
+        # Not in from_plain: a start that an earlier build accepted must stay readable.
+        if plan.impact == "high" and not plan.reviewed:
+            line, column = source.place_of_value(("impact",))
+            what = "high needs a review: write approval: required in at least one stage before the last"
+            raise PlanError(what, file=file, line=line, column=column, path="impact")
+        return plan
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any], *, file: str = "<plan>") -> Self:
@@ -183,10 +191,16 @@ class RolloutPlan(Section):
                     minimum_ms=s.minimum_seconds * 1000,
                     minimum_pairs=s.minimum_pairs,
                     maximum_ms=None if s.maximum_seconds is None else s.maximum_seconds * 1000,
+                    approval=s.approval == "required",
                 )
                 for s in self.stages
             )
         )
+
+    @property
+    def reviewed(self) -> bool:
+        """Its impact is high, and a person approves of a stage: its end asks for a review."""
+        return self.impact == "high" and any(s.approval == "required" for s in self.stages[:-1])
 
     def stage(self, name: str) -> Stage:
         """The stage of that name.

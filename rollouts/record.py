@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from paritygate.comparators.tally import INDEX, Tally
 from paritygate.gates.assess import Assessment
 from paritygate.gates.verdict import Verdict
-from paritygate.rollouts.judge import Ruling
+from paritygate.rollouts.judge import Ruling, reviewed
 from paritygate.rollouts.ledger import Ledger
 from paritygate.rollouts.plan import RolloutPlan
 from paritygate.rollouts.state import RolloutState
@@ -58,7 +58,8 @@ def record(
 ) -> GateDecision:
     """The decision that follows ``state`` (None: the first one of the rollout) by ``ruling``.
 
-    ``assessment`` is None for decisions that a command caused: no gate was asked.
+    ``assessment`` is None for decisions that a command caused, because no gate was asked; a promotion by force
+    carries what the gates said when they were overruled.
     """
     return GateDecision(
         rollout_id=plan.rollout,
@@ -69,7 +70,7 @@ def record(
         weight=ruling.stage.weight,
         from_stage=(ruling.stage if state is None else state.stage).name,
         reason_code=ruling.reason_code,
-        reason=ruling.reason,
+        reason=reviewed(plan, ruling),
         at_ms=at_ms,
         baseline_version=plan.baseline.version,
         candidate_version=plan.candidate.version,

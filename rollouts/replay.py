@@ -18,13 +18,25 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from paritygate.rollouts.fold import Fold
-from paritygate.rollouts.state import OPERATOR_ROLLBACK, PAUSED, RESUMED, STARTED, ChainError
+from paritygate.rollouts.state import (
+    ABANDONED,
+    APPROVED,
+    FORCE_REFUSED,
+    FORCED,
+    OPERATOR_ROLLBACK,
+    PAUSED,
+    RESUMED,
+    STARTED,
+    ChainError,
+)
 from paritygate.schemas.command import Command, CommandKind
 from paritygate.schemas.decision import Action, GateDecision
 from paritygate.schemas.report import WindowReport
 
 #: Reason codes that only a command causes.
-COMMANDED: Final = frozenset({STARTED, PAUSED, RESUMED, OPERATOR_ROLLBACK})
+COMMANDED: Final = frozenset(
+    {STARTED, PAUSED, RESUMED, APPROVED, FORCED, FORCE_REFUSED, OPERATOR_ROLLBACK, ABANDONED}
+)
 
 _END: Final = 1 << 62
 
@@ -236,7 +248,7 @@ class Refold:
         except ChainError as e:
             self.differences.append(Difference(expected.rollout_id, expected, draft, str(e)))
         if expected.rollout_id in self._settled:
-            self.fold.abandon(expected.rollout_id)
+            self.fold.forget(expected.rollout_id)
         return []
 
     def _compare(self, draft: GateDecision | None, expected: GateDecision) -> None:

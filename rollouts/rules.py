@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from paritygate.rollouts.judge import ENVIRONMENT, TELLING
+from paritygate.rollouts.judge import APPROVAL_NEEDED, ENVIRONMENT, TELLING
 from paritygate.rollouts.replay import COMMANDED
 from paritygate.rollouts.state import STILL_PAUSED
 from paritygate.schemas.decision import Action, GateDecision
@@ -30,7 +30,7 @@ class Rule:
 
 
 RULES: Final[tuple[Rule, ...]] = (
-    Rule(1, HOLD, ("absorbed",), "already rolled back, which is final"),
+    Rule(1, HOLD, ("absorbed",), "already rolled back or abandoned, which is final"),
     Rule(2, HOLD, ("candidate_silent",), "in shadow, and the candidate has never answered"),
     Rule(3, ROLLBACK, ("gate_failed",), "a required gate, or the segments together, say fail", ("{gates}",)),
     Rule(
@@ -65,6 +65,7 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     Rule(19, HOLD, ("floor_pairs",), "fewer pairs than the stage asks for", ("{stage}.minimum_pairs",)),
     Rule(20, HOLD, ("floor_time",), "less time than the stage asks for", ("{stage}.minimum_seconds",)),
+    Rule(21, HOLD, (APPROVAL_NEEDED,), "all is proven, and nobody has approved yet", ("{stage}.approval",)),
 )  # fmt: skip
 
 

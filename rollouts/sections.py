@@ -6,9 +6,17 @@ default here and nowhere else, and :meth:`RolloutPlan.to_plain` writes it out.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from paritygate.comparators.diff import DiffRules
 from paritygate.comparators.validation import OutputRules, OutputValidator
@@ -43,6 +51,7 @@ class StageSection(Section):
 
     ``minimum_seconds`` is event time in the stage. ``minimum_pairs`` are paired requests in the stage.
     ``maximum_seconds``: after so long without proof, ``on_timeout`` of the plan applies; None = never.
+    ``approval``: whether a person must approve of leaving it upward once all of that is proven.
     """
 
     name: str = Field(
@@ -52,6 +61,7 @@ class StageSection(Section):
     minimum_seconds: int = Field(default=900, ge=0, le=30 * 86_400)
     minimum_pairs: int = Field(default=1000, ge=1, le=10**9)
     maximum_seconds: int | None = Field(default=None, ge=1, le=90 * 86_400)
+    approval: Literal["none", "required"] = "none"
 
     @model_validator(mode="before")
     @classmethod
@@ -59,6 +69,11 @@ class StageSection(Section):
         if isinstance(data, dict) and data.get("name", "") == "" and type(data.get("weight")) is int:
             return {**data, "name": str(data["weight"]) if data["weight"] else SHADOW}
         return data
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Without approvals the digest is that of the builds that knew none: what is recorded stays readable.
+        return {k: v for k, v in plain(self).items() if (k, v) != ("approval", "none")}
 
     @model_validator(mode="after")
     def _floor_below_ceiling(self) -> StageSection:

@@ -2,7 +2,8 @@
 
 Law: the state after a log of decisions depends on that log alone. Per rollout the sequence rises by one and
 each decision names the digest of the one before; a decision that does not continue the chain is refused.
-A rollback is final.
+A rollback is final, and so is an end without judgement (``abandoned``), which is a rollback to the routers.
+An approval stands in the decision that took it, counts for the stage in force then, and ends with it.
 """
 
 from __future__ import annotations
@@ -21,12 +22,17 @@ STARTED: Final = "started"
 PAUSED: Final = "paused"
 RESUMED: Final = "resumed"
 OPERATOR_ROLLBACK: Final = "operator_rollback"
+APPROVED: Final = "approved"
+FORCED: Final = "forced"
+#: A hold in answer to a promotion by force that the evidence forbids.
+FORCE_REFUSED: Final = "force_refused"
+ABANDONED: Final = "abandoned"
 #: Reason code of the holds between a pause and its end.
 STILL_PAUSED: Final = "still_paused"
 
 
 class ChainError(ParityGateError):
-    """A decision does not continue the chain of its rollout: forked, stale, repeated, or after a rollback."""
+    """A decision does not continue the chain of its rollout: forked, stale, repeated, or after its end."""
 
 
 @unique
@@ -37,6 +43,7 @@ class RolloutStatus(StrEnum):
     PAUSED = "paused"  # an operator said so: no promotion until resumed
     PROMOTED = "promoted"  # all of the traffic; nothing above
     ROLLED_BACK = "rolled_back"  # final
+    ABANDONED = "abandoned"  # final: ended by a person, without judgement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +54,8 @@ class RolloutState:
     promotion (in the first stage every window counts, and the operator's clock decides nothing).
     ``head``: digest of the last decision, the next one's ``previous``. ``at_ms``: that decision's time.
     ``reason_code`` / ``decided_at_ms``: of the last decision, so that a hold is repeated only when its reason
-    changes or a heartbeat is due.
+    changes or a heartbeat is due. ``approval``: who approved of leaving ``stage``, and why; empty as long as
+    nobody did.
     """
 
     plan: RolloutPlan
@@ -58,6 +66,12 @@ class RolloutState:
     at_ms: int
     reason_code: str
     stage_started_at_ms: int | None = None
+    approval: str = ""
+
+    @property
+    def final(self) -> bool:
+        """Over for good: weight 0, and nothing may follow."""
+        return self.status in (RolloutStatus.ROLLED_BACK, RolloutStatus.ABANDONED)
 
     @property
     def active(self) -> bool:
@@ -87,19 +101,23 @@ class RolloutState:
     def apply(self, decision: GateDecision) -> RolloutState:
         """The state after one more decision.
 
-        :raises ChainError: it does not continue the chain, skips a stage, or follows a rollback.
+        :raises ChainError: it does not continue the chain, skips a stage, or follows the rollout's end.
         """
         self._check(decision)
-        status, stage, started = self.status, self.stage, self.stage_started_at_ms
+        status, stage, started, approval = self.status, self.stage, self.stage_started_at_ms, self.approval
         if decision.action is Action.ROLLBACK:
-            status, stage = RolloutStatus.ROLLED_BACK, self.plan.ladder.first
+            given_up = decision.reason_code == ABANDONED
+            status = RolloutStatus.ABANDONED if given_up else RolloutStatus.ROLLED_BACK
+            stage, approval = self.plan.ladder.first, ""
         elif decision.action is Action.PROMOTE:
-            stage, started = self.plan.stage(decision.stage), decision.at_ms
+            stage, started, approval = self.plan.stage(decision.stage), decision.at_ms, ""
             status = RolloutStatus.PROMOTED if stage == self.plan.ladder.last else RolloutStatus.RUNNING
         elif decision.reason_code in (PAUSED, STILL_PAUSED):
             status = RolloutStatus.PAUSED
         elif decision.reason_code == RESUMED:
             status = RolloutStatus.RUNNING
+        elif decision.reason_code == APPROVED:
+            approval = decision.reason
         return replace(
             self,
             stage=stage,
@@ -109,12 +127,14 @@ class RolloutState:
             at_ms=decision.at_ms,
             reason_code=decision.reason_code,
             stage_started_at_ms=started,
+            approval=approval,
         )
 
     def _check(self, decision: GateDecision) -> None:
         name = f"rollout {self.plan.rollout}: decision {decision.sequence}"
-        if self.status is RolloutStatus.ROLLED_BACK:
-            raise ChainError(f"{name} follows a rollback, which is final")
+        if self.final:
+            end = "a rollback" if self.status is RolloutStatus.ROLLED_BACK else "the end of an abandoned rollout"
+            raise ChainError(f"{name} follows {end}, which is final")
         if decision.rollout_id != self.plan.rollout:
             raise ChainError(f"{name} belongs to rollout {decision.rollout_id}")
         if decision.sequence != self.sequence + 1 or decision.previous != self.head:

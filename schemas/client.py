@@ -64,6 +64,16 @@ class KafkaSettings:
             topic_prefix=read("TOPIC_PREFIX"),
         )
 
+    @property
+    def what_to_check(self) -> str:
+        """What may be wrong where no broker answers: a client that is not let in only sees a closed door."""
+        if self.security_protocol == "PLAINTEXT":
+            return "is it running? 'paritygate broker up' starts one"
+        return (
+            f"is it running, and does it take {self.security_protocol} with this user, password and certificate "
+            "authority (PARITYGATE_SASL_*, PARITYGATE_SSL_*)?"
+        )
+
     def topic(self, name: str) -> str:
         """The name on the cluster of a topic of the topics table."""
         return self.topic_prefix + name

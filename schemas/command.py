@@ -19,7 +19,16 @@ class CommandKind(StrEnum):
     START = "start"
     PAUSE = "pause"
     RESUME = "resume"
+    APPROVE = "approve"
+    PROMOTE = "promote"  # by force: without proof
     ROLLBACK = "rollback"
+    ABANDON = "abandon"
+    ACKNOWLEDGE = "acknowledge"
+
+
+#: What a command of a later build may carry more; left out where it says nothing, so that the bytes of the kinds
+#: that were always there stay what they were.
+_LATER = ("stage", "sequence")
 
 
 class Command(BaseModel):
@@ -27,6 +36,8 @@ class Command(BaseModel):
 
     ``plan`` (only for ``start``) is the whole plan as plain data, defaults filled in, so that the log alone
     re-derives every decision. ``issued_at_ms`` is the operator's clock: shown, never used to decide.
+    ``stage`` (for ``approve`` and ``promote``) is the stage that the operator saw the rollout in: the command
+    speaks of leaving that one and of no other. ``sequence`` (for ``acknowledge``) is that of the decision seen.
     """
 
     model_config = ConfigDict(
@@ -40,10 +51,16 @@ class Command(BaseModel):
     reason: str = ""
     issued_at_ms: int
     plan: dict[str, Any] | None = None
+    stage: str | None = Field(default=None, min_length=1, max_length=64)
+    sequence: int | None = Field(default=None, ge=0)
 
     def to_bytes(self) -> bytes:
         """Canonical JSON: sorted keys, no spaces."""
-        return orjson.dumps(self.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)
+        plain = self.model_dump(mode="json")
+        for name in _LATER:
+            if plain[name] is None:
+                del plain[name]
+        return orjson.dumps(plain, option=orjson.OPT_SORT_KEYS)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:

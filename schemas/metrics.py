@@ -113,6 +113,10 @@ class Counter(Metric):
     LATE = ("paritygate_worker_late_total", (), "streams", "events that came after their window had closed")
     SHED = ("paritygate_worker_shed_total", (), "streams", "events of requests whose other arm was not asked")
     FOREIGN = ("paritygate_worker_foreign_total", (), "streams", "events of a rollout id that no command named")
+    FORGOTTEN = (
+        "paritygate_worker_forgotten_total", (), "streams",
+        "settled ids forgotten before dedupe_ms was over, for want of room (max_seen)",
+    )  # fmt: skip
     EVICTED = ("paritygate_worker_evicted_total", (), "streams", "pending requests given up for want of room")
     STAGE_SECONDS = (
         "paritygate_worker_stage_seconds_total", ("stage",), "streams",
@@ -123,6 +127,10 @@ class Counter(Metric):
     REBALANCES = ("paritygate_worker_rebalances_total", (), "streams", "partition assignments received")
     DIVERGED = (
         "paritygate_worker_diverged_total", (), "streams", "recorded decisions that the logs do not give again",
+    )  # fmt: skip
+    REFUSED = (
+        "paritygate_worker_commands_refused_total", ("why",), "streams",
+        "commands that change nothing: refused (late, or not fitting where the rollout stands), undecodable",
     )  # fmt: skip
     DECISIONS = ("rollout_decisions_total", ("rollout", "action"), "streams", "decisions written")
 

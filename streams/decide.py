@@ -129,7 +129,7 @@ class Decider:
                     try:
                         found.append((record.offset, decode(record.value or b"")))
                     except PoisonError as e:
-                        self._refused(source, record.offset, str(e))
+                        self._refused(source, record.offset, str(e), why="undecodable")
         self._positions[source] = await consumer.position(source)
         return found
 
@@ -186,7 +186,7 @@ class Decider:
         try:
             return refold.apply_command(offset, Command.from_bytes(value or b""))
         except PoisonError as e:
-            self._refused(self._commands, offset, str(e))
+            self._refused(self._commands, offset, str(e), why="undecodable")
             return []
 
     def _report(self, refold: Refold) -> None:
@@ -198,13 +198,15 @@ class Decider:
         self._differences = len(refold.differences)
         self._metrics.deciding(refold.fold)
 
-    def _refused(self, source: TopicPartition, offset: int, reason: str) -> None:
+    def _refused(self, source: TopicPartition, offset: int, reason: str, *, why: str = "refused") -> None:
         told = source == self._commands and offset in self._told
         log.log(
             logging.DEBUG if told else logging.WARNING, "%s offset %d is refused: %s", source.topic, offset, reason
         )
         if source == self._commands:
             self._told.add(offset)
+            if not told:
+                self._metrics.refused(why)
 
     async def _write(self, decisions: list[GateDecision]) -> None:
         for decision in decisions:

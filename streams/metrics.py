@@ -35,6 +35,7 @@ class WorkerMetrics:
     def __init__(self) -> None:
         self._metrics = Metrics()
         self._bins: dict[tuple[int, str], int] = {}
+        self._forgotten: dict[int, int] = {}
         self._lags: set[tuple[str, int]] = set()
         self._marked: set[int] = set()
         self._next: dict[tuple[int, str], int] = {}
@@ -88,6 +89,7 @@ class WorkerMetrics:
         self._lags.clear()
         self._marked.clear()
         self._bins.clear()
+        self._forgotten.clear()
         self._next.clear()
 
     def applied(self, took_s: float) -> None:
@@ -115,6 +117,11 @@ class WorkerMetrics:
             self._bins[partition, name] = value
             if counter is not None and grown > 0:
                 self._metrics.inc(counter, grown)
+        forgotten = join.forgotten
+        grown = forgotten - self._forgotten.get(partition, 0)
+        self._forgotten[partition] = forgotten
+        if grown > 0:
+            self._metrics.inc(Counter.FORGOTTEN, grown)
 
     def stages(self, took_s: Mapping[str, float]) -> None:
         """Seconds by stage since the join's task began."""
@@ -137,6 +144,10 @@ class WorkerMetrics:
     def deciding(self, fold: Fold) -> None:
         """Where the decider stands in its logs."""
         self._metrics.set(Gauge.DECIDER_POSITION, fold.windows_next)
+
+    def refused(self, why: str) -> None:
+        """One command changes nothing."""
+        self._metrics.inc(Counter.REFUSED, why=why)
 
     def decided(self, decision: GateDecision) -> None:
         """One decision was written."""

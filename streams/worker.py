@@ -57,7 +57,7 @@ async def check_cluster(settings: WorkerSettings) -> None:
             counts, limits_ms = await _look(kafka, [*(kafka.topic(t.name) for t in TOPICS), state_topic(settings)])
     except (KafkaConnectionError, TimeoutError, OSError):
         raise BrokerUnavailableError(
-            f"no Kafka broker answers at {kafka.bootstrap}: is it running? 'paritygate broker up' starts one"
+            f"no Kafka broker answers at {kafka.bootstrap}: {kafka.what_to_check}"
         ) from None
     except (KafkaError, ValueError) as e:
         raise ConfigError(f"the broker at {kafka.bootstrap} cannot be used: {described(e)}") from None

@@ -29,7 +29,7 @@ COMBINATIONS = (10, 1_000, 100_000)
 class Sizes:
     """Pairs of each row, and runs of each engine.
 
-    ``runs``: of the rows of ours and of Kafka Streams; the others run ``slow_runs`` times.
+    ``runs``: of the plain Avro rows of ours and of Kafka Streams; the others run ``slow_runs`` times.
     """
 
     plain: int = 10_000_000
@@ -39,6 +39,7 @@ class Sizes:
     json: int = 400_000
     outputs: int = 1_000_000
     short: int = 1_000_000
+    memory: int = 10_000_000
     runs: int = 5
     slow_runs: int = 3
     partitions: int = 4
@@ -48,21 +49,24 @@ class Sizes:
 
     def scaled(self, by: float) -> Sizes:
         """With fewer or more pairs in every row."""
-        names = ("plain", "kafka_streams", "quixstreams", "faust_tables", "json", "outputs", "short")
+        names = ("plain", "kafka_streams", "quixstreams", "faust_tables", "json", "outputs", "short", "memory")
         return replace(self, **{name: max(2_000, int(getattr(self, name) * by)) for name in names})
 
 
 FULL = Sizes()
 QUICK = Sizes(
     plain=30_000, kafka_streams=10_000, quixstreams=4_000, faust_tables=3_000, json=10_000, outputs=10_000,
-    short=10_000, runs=1, slow_runs=1, live_seconds=8, live_per_s=500,
+    short=10_000, memory=30_000, runs=1, slow_runs=1, live_seconds=8, live_per_s=500,
 )  # fmt: skip
 
 
 class Rows:
     """Runs rows on one broker; ``result`` grows as they end."""
 
-    def __init__(self, bootstrap: str, folder: Path, sizes: Sizes, only: Sequence[str], say: Say) -> None:
+    def __init__(
+        self, bootstrap: str, folder: Path, sizes: Sizes, *, only: Sequence[str], minutes: float, say: Say
+    ) -> None:
+        self._until_s = time.monotonic() + 60 * minutes
         self._bootstrap, self._folder, self._sizes, self._only, self._say = bootstrap, folder, sizes, only, say
         self._peers = Peers(folder / "peers")
         self._stages = 0
@@ -129,7 +133,7 @@ class Rows:
                     self._linear(f"combinations_{combinations}", stage)
 
     def _memory(self) -> None:
-        with self._stage(["memory"], self._sizes.plain, partitions=self._sizes.memory_partitions) as stage:
+        with self._stage(["memory"], self._sizes.memory, partitions=self._sizes.memory_partitions) as stage:
             if stage is None:
                 return
             run = self._ours(stage)
@@ -164,7 +168,7 @@ class Rows:
             return []
         runs: list[Run] = []
         try:
-            for _ in range(times):
+            while len(runs) < times and not (runs and self._time_is_over):
                 runs.append(run())
                 self._say(f"{name}: {runs[-1].pairs_per_s:,.0f} pairs/s, {runs[-1].rss_mib:,.0f} MiB")
         except CannotRunError as reason:
@@ -182,8 +186,18 @@ class Rows:
         self.result["linear"][name] = _cost(run)
         self._say(f"linear, {name}: {self.result['linear'][name]}")
 
+    @property
+    def _time_is_over(self) -> bool:
+        return time.monotonic() > self._until_s
+
     def _wanted(self, name: str) -> bool:
-        return not self._only or name in self._only
+        """Whether a row is to run; one for which no time is left is told as skipped."""
+        if self._only and name not in self._only:
+            return False
+        if self._time_is_over:
+            self.result["skipped"].setdefault(name, "no time was left for it")
+            return False
+        return True
 
     @contextmanager
     def _stage(
@@ -207,12 +221,13 @@ class Rows:
 
 def _cost(run: Run) -> dict[str, Any]:
     """What a pair costs: of the wall clock in the steady part, and of the processor from start to end."""
-    rate = run.pairs_per_s
+    rate, growth = run.pairs_per_s, growth_percent(run)
     return {
         "pairs": run.pairs,
         "ns_per_pair": round(1e9 / rate) if rate else None,
         "cpu_ns_per_pair": round(1e9 * run.cpu_s / run.pairs),
         "rss_mib": round(run.rss_mib),
+        "rss_growth_percent": None if growth is None else round(growth, 1),
         **_correct([run]),
     }
 

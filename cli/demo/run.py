@@ -21,6 +21,7 @@ from paritygate.cli.demo.summary import Summary, summarise
 from paritygate.cli.follow import Rung
 from paritygate.cli.kafka import end_offsets, write
 from paritygate.cli.render import instant, panel, sentence
+from paritygate.cli.report.verb import write_report
 from paritygate.producers.flights.data import Flight, flights, load_table
 from paritygate.producers.flights.models import Models, load_models
 from paritygate.schemas.command import Command, CommandKind
@@ -117,6 +118,7 @@ def run_scenario(
         events_per_s=served.events / served.seconds,
     )
     _print_summary(summary, served.requests)
+    _write_report(stack, rollout)
     summary_path = stack.folder / f"{rollout}.summary.json"
     write_json(summary_path, [summary])
     note(f"summary: {summary_path}")
@@ -151,6 +153,16 @@ def _print_summary(summary: Summary, requests: int) -> None:
         note(f"weight 0 came {summary.rollback_latency_ms:,.0f} ms after the first decidable live failure")
     for problem in summary.problems:
         note(f"problem: {problem}")
+
+
+def _write_report(stack: Stack, rollout: str) -> None:
+    """The review of what has just ended, for a person to open."""
+    try:
+        page, *_ = write_report(stack.kafka, rollout, stack.folder / "reports", bundle=True)
+    except ParityGateError as e:  # the in-memory broker answers less than Kafka does
+        note(f"no report: {e}")
+    else:
+        note(f"report: {page}")
 
 
 def _tell_where(stack: Stack) -> None:

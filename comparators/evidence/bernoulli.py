@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from paritygate.comparators.evidence.mixture import BETS, F64, Claim, Counts, geometric, log_mixture, uniform
+from paritygate.comparators.evidence.mixture import BETS, F64, Claim, Counts, geometric, log_mixture_of, uniform
 
 
 class BernoulliEvidence:
@@ -47,7 +47,7 @@ class BernoulliEvidence:
 
     def log_e(self, bad: Counts, total: Counts) -> F64:
         """log E of ``bad`` among ``total``; arrays broadcast. 0 before any observation."""
-        return log_mixture(self._log_weights, self.wealth(bad, total))
+        return log_mixture_of(self._log_weights, self.wealth, bad, total)
 
 
 @lru_cache(maxsize=256)

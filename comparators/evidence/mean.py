@@ -40,9 +40,12 @@ class MeanEvidence:
 
     def wealth(self, counts: I64 | F64) -> F64:
         """Log-wealth of each bet, ``[..., BETS]``, of bucket counts ``[..., scores.BUCKETS]`` (also in parts)."""
-        used = np.flatnonzero(counts.reshape(-1, scores.BUCKETS).any(axis=0))
-        grown: F64 = (counts[..., None, used] * self._gains[:, used]).sum(axis=-1)
-        return grown
+        rows = counts.reshape(-1, scores.BUCKETS)
+        used = np.flatnonzero(rows.any(axis=0))
+        gains = self._gains[:, used]
+        # One row at a time: its products fit the processor's cache, those of all rows do not.
+        grown = np.array([(row * gains).sum(axis=-1) for row in rows[:, used]])
+        return grown.reshape(*counts.shape[:-1], BETS)
 
     def log_e(self, counts: I64 | F64) -> F64:
         """log E of bucket counts; 0 of none."""

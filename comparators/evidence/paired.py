@@ -10,7 +10,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from paritygate.comparators.evidence.mixture import BETS, F64, Claim, Counts, geometric, log_mixture, uniform
+from paritygate.comparators.evidence.mixture import BETS, F64, Claim, Counts, geometric, log_mixture_of, uniform
+from paritygate.comparators.evidence.small_counts import SmallCounts
 
 
 class PairedEvidence:
@@ -42,7 +43,7 @@ class PairedEvidence:
 
     def log_e(self, worse: Counts, better: Counts, pairs: Counts) -> F64:
         """log E. ``worse``: only the candidate was bad; ``better``: only the baseline was; of ``pairs``."""
-        return log_mixture(self._log_weights, self.wealth(worse, better, pairs))
+        return log_mixture_of(self._log_weights, self.wealth, worse, better, pairs)
 
 
 class PairedRatioEvidence:
@@ -71,7 +72,7 @@ class PairedRatioEvidence:
 
     def log_e(self, worse: Counts, better: Counts, both: Counts) -> F64:
         """log E from the pairs in which only the candidate, only the baseline, and both were bad."""
-        return log_mixture(self._log_weights, self.wealth(worse, better, both))
+        return log_mixture_of(self._log_weights, self.wealth, worse, better, both)
 
 
 @lru_cache(maxsize=256)
@@ -84,3 +85,10 @@ def paired(margin: float, claim: Claim) -> PairedEvidence:
 def paired_ratio(ratio: float, claim: Claim) -> PairedRatioEvidence:
     """The evidence object for a ratio limit; its bets are computed once."""
     return PairedRatioEvidence(ratio, claim)
+
+
+@lru_cache(maxsize=2)
+def worse_than(claim: Claim) -> SmallCounts:
+    """log E of :func:`paired` with margin 0 for (worse, better) of many segments or edges at once."""
+    test = paired(0.0, claim)
+    return SmallCounts(lambda worse, better: test.log_e(worse, better, 0))

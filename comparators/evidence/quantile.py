@@ -18,7 +18,7 @@ import numpy as np
 
 from paritygate.comparators.evidence.bernoulli import bernoulli
 from paritygate.comparators.evidence.mixture import F64, I64, Claim, more_needed
-from paritygate.comparators.evidence.paired import paired
+from paritygate.comparators.evidence.paired import paired, worse_than
 from paritygate.comparators.evidence.share import share
 from paritygate.comparators.latency import NEVER, shifts
 
@@ -90,10 +90,10 @@ class QuantileRatioEvidence:
         """:meth:`paired` of many sets of pairs at once (``[rows, BUCKETS]`` each): log E and edge of each row."""
         low, high = self._span(baseline, candidate)
         worse, better = _Below(up, low, high), _Below(down, low, high)
-        test = paired(0.0, self.claim)
+        log_e = worse_than(self.claim)
 
         def compare(row: I64, at: I64) -> F64:
-            return test.log_e(worse.to(row, at), better.to(row, at), 0)
+            return log_e(worse.to(row, at), better.to(row, at))
 
         return self._least(compare, low, high, baseline, candidate)
 

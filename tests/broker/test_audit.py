@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import orjson
 import pytest
+import yaml
 from confluent_kafka import TopicPartition
 
 from paritygate.cli.broker import RunningBroker
@@ -14,6 +16,7 @@ from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.topics import AUDIT, ROLLOUTS, WINDOWS
 from tests.support.kafka import KafkaBench
 from tests.support.story import Logs, logs_of, story
+from tests.unit.rollouts.conftest import plain_plan
 
 pytestmark = pytest.mark.broker
 
@@ -105,3 +108,49 @@ def test_verify_says_what_retention_took(run: Run, kafka: KafkaBench, logs: Logs
     assert code == 0
     assert "rest on offsets 0 to 5 of windows.v1, and those records are gone" in out
     assert f"r2: {len(logs.of('r2'))} decisions, chain whole, re-derived {len(logs.of('r2'))} of" in out
+
+
+def test_replay_shows_every_decision(run: Run, written: KafkaSettings, logs: Logs) -> None:
+    """Each decision of the chain is identical, and the last line is that of the audit."""
+    code, out, _ = run(written, "replay", "r1", "--json")
+    found = orjson.loads(out)
+
+    assert (code, found["holds"]) == (0, True)
+    assert [(d["sequence"], d["replay"]) for d in found["decisions"]] == [
+        (d.sequence, "identical") for d in logs.of("r1")
+    ]
+    assert f"re-derived {len(logs.of('r1'))} of" in run(written, "replay", "r1")[1]
+
+
+def test_backtest_of_the_same_policy_is_the_record(run: Run, written: KafkaSettings, tmp_path: Path) -> None:
+    """The policy of the record gives the record; a looser one is told apart; another window is refused."""
+    file = tmp_path / "policy.yaml"
+    file.write_text(yaml.safe_dump(plain_plan("copy", "search")))
+    code, out, _ = run(written, "backtest", str(file), "--rollout", "s1")
+    assert code == 0
+    assert "s1: the same 4 decisions as recorded, byte for byte" in out
+    assert run(written, "backtest", str(file), "--rollout", "s1", "--same")[0] == 1
+
+    file.write_text(yaml.safe_dump(plain_plan(promotion_gates={"error_rate": {"maximum": 0.99}})))
+    code, out, _ = run(written, "backtest", str(file), "--rollout", "s1", "--json")
+    found = orjson.loads(out)
+    assert (code, found["identical"], found["decided"]) == (0, False, None)
+    assert found["recorded_decided"]["reason_code"] == "gate_failed"
+
+    file.write_text(yaml.safe_dump(plain_plan(join={"window_ms": 2000})))
+    code, _, err = run(written, "backtest", str(file), "--rollout", "s1")
+    assert code == 2
+    assert err.startswith(f"error: {file}: join.window_ms: the recorded windows were counted with 1000, not 2000")
+
+
+def test_export_writes_every_table(run: Run, written: KafkaSettings, logs: Logs, tmp_path: Path) -> None:
+    """Rows of the real topics; one rollout alone; a second export into the same folder is refused."""
+    code, out, _ = run(written, "audit", "export", "--to", "parquet", str(tmp_path / "all"), "--json")
+    rows = orjson.loads(out)["rows"]
+    assert code == 0
+    assert (rows["decisions"], rows["windows"]) == (len(logs.decisions), len(logs.reports))
+    assert sorted(f.name for f in (tmp_path / "all").iterdir()) == sorted(f"{name}.parquet" for name in rows)
+
+    code, out, _ = run(written, "audit", "export", str(tmp_path / "s1"), "--rollout", "s1")
+    assert (code, f"decisions.parquet: {len(logs.of('s1'))} rows" in out) == (0, True)
+    assert run(written, "audit", "export", str(tmp_path / "s1"))[0] == 2

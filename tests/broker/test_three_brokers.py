@@ -10,12 +10,13 @@ from threading import Thread
 import pytest
 from confluent_kafka.cimpl import NewTopic
 
+from paritygate.cli.lag import committed
 from paritygate.schemas.errors import ParityGateError
 from paritygate.schemas.topics import BULK, ROLLOUTS, TOPICS
 from tests.broker.test_worker import LEAD_MS, assert_exact, now_ms, send, settled, start_command, until
 from tests.support.cluster import Cluster
 from tests.support.kafka import KafkaBench
-from tests.support.traffic import make_traffic, plan_for
+from tests.support.traffic import Traffic, make_traffic, plan_for
 from tests.support.worker import WorkerProcess
 
 pytestmark = pytest.mark.broker
@@ -43,6 +44,7 @@ def test_leader_moves_change_nothing(cluster: Cluster, tmp_path: Path) -> None:
         )
     )
     kafka.produce(settings.topic(ROLLOUTS.name), [start_command(plan)])
+    group = settings.topic("paritygate")
     bulk = [settings.topic(t.name) for t in BULK]
     seen: list[dict[tuple[str, int], int]] = []
 
@@ -51,14 +53,16 @@ def test_leader_moves_change_nothing(cluster: Cluster, tmp_path: Path) -> None:
         return seen[-1]
 
     _, second, third = cluster.nodes
-    # Long enough that a broker's absence does not let the wall clock drive time past what waits in the feeder.
-    with WorkerProcess(settings, tmp_path, replication_factor="3", idle_after_ms="20000") as worker:
+    # Only events drive time here: the clock must not pass what waits in the feeder for a new leader.
+    with WorkerProcess(settings, tmp_path, replication_factor="3", idle_after_ms="600000") as worker:
         worker.wait_owning()
-        traffic = make_traffic("moves", requests=12_000, start_ms=now_ms() + LEAD_MS, span_ms=12_000, seed=8)
+        start_ms = now_ms() + LEAD_MS
+        traffic = make_traffic("moves", requests=12_000, start_ms=start_ms, span_ms=12_000, seed=8)
+        push = make_traffic("nobodys", requests=200, start_ms=start_ms + 22_000, span_ms=500, seed=9)
         feeder = Thread(target=send, args=(settings, traffic.records()), kwargs={"per_s": 2_500})
         feeder.start()
         assert set(look().values()) == {1, 2, 3}
-        time.sleep(1)
+        until(lambda: any(committed(settings, group).positions.values()), "the first events in the join", 60)
         second.kill()
         until(lambda: 2 not in look().values(), "new leaders for the killed node's partitions")
         second.restart()
@@ -70,6 +74,7 @@ def test_leader_moves_change_nothing(cluster: Cluster, tmp_path: Path) -> None:
             third.go_on()
         feeder.join(120)
         assert not feeder.is_alive()
+        send(settings, Traffic(push.predictions, [], []).records())
         found = settled(kafka, settings, "moves", 12_000)
         log = worker.log()
         assert worker.terminate(timeout_s=15) == 0

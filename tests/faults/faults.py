@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from functools import partial
 
-from tests.faults.harness import SESSION_S, FaultRun, FaultWorker
+from tests.faults.harness import LARGEST_BYTES, SESSION_S, FaultRun, FaultWorker
 from tests.faults.worker import POINTS, STOPPED
 from tests.support.cluster import Cluster
 
@@ -100,7 +100,8 @@ def zombie_with_reports(run: FaultRun) -> None:
     first = run.worker("z1", f"{STOPPED}:{run.luck.randint(8, 12)}", checkpoint_ms="600000")
     run.until(lambda: first.is_stopped, "it is stopped")
     before = run.done()
-    run.worker("z2", fetch_bytes=str(1 << 20))
+    # Below LATE_MS of event time, compressed or not: a late record must not come with what makes it late.
+    run.worker("z2", fetch_bytes=str(4 * run.batch * LARGEST_BYTES))
     run.until(lambda: run.done() > min(0.95, before + 0.25), "the other one has read on")
     run.fault("goes on with old reports", first.go_on)
     time.sleep(3.0)

@@ -51,7 +51,11 @@ class Sent(NamedTuple):
 
 def plan_of(rollout: str) -> RolloutPlan:
     """A plan that holds in shadow; its windows stay updatable while repeats may come."""
-    return RolloutPlan.from_yaml(PLAN_YAML.format(rollout=rollout).replace("retain_ms: 2000", "retain_ms: 8000"))
+    return RolloutPlan.from_yaml(
+        PLAN_YAML.format(rollout=rollout).replace(
+            "retain_ms: 2000, dedupe_ms: 30000", "retain_ms: 8000, dedupe_ms: 10000"
+        )
+    )
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,8 @@ class FaultTraffic:
         few = max(20, n // 1000)
         # Late ones can only lie where the log is older than they are.
         for kind, begin_ms, count in (("l", 70_000, few), ("p", 0, few // 2), ("n", 0, few // 4)):
-            dues = rng.integers(self.start_ms + begin_ms, self.start_ms + SPAN_MS, count)
+            # Not at the very end: they are told in the window that is open when time next moves.
+            dues = rng.integers(self.start_ms + begin_ms, self.start_ms + SPAN_MS - 15_000, count)
             found += [(int(due), k, kind) for k, due in enumerate(dues)]
         found += [(s, s, "r") for s in range(self.start_ms, self.start_ms + SPAN_MS, 1_000)]
         return found

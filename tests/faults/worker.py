@@ -126,16 +126,28 @@ def switch_off(name: str) -> None:
 
 
 def rest_between_fetches(path: Path) -> None:
-    """Read slowly, so that faults hit work under way; the file can be rewritten at any time."""
-    from paritygate.streams.fetch import BatchFetcher  # noqa: PLC0415
+    """Read slowly, so that faults hit work under way; the file can be rewritten at any time.
 
-    fetch = BatchFetcher.fetch
+    What is read again after a restart is not slowed down, or a worker would die before it came to anything new.
+    """
+    from paritygate.streams.fetch import BatchFetcher  # noqa: PLC0415
+    from paritygate.streams.join import JoinKeeper  # noqa: PLC0415
+
+    fetch, positions_of = BatchFetcher.fetch, JoinKeeper._positions
+    replaying = False
+
+    def looking(self: Any) -> Any:
+        nonlocal replaying
+        replaying = any(join.replaying for join in self._joins.values())
+        return positions_of(self)
 
     async def pacing(self: Any, positions: Any) -> Any:
-        await asyncio.sleep(float(path.read_text() or 0) / 1000)
+        if not replaying:
+            await asyncio.sleep(float(path.read_text() or 0) / 1000)
         return await fetch(self, positions)
 
     _set(BatchFetcher, fetch=pacing)
+    _set(JoinKeeper, _positions=looking)
 
 
 def note_sizes(path: Path) -> None:

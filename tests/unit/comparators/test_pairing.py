@@ -109,7 +109,7 @@ def test_an_arrival_is_split_without_remainder() -> None:
 def test_a_repeat_is_known_for_dedupe_ms_after_it_could_settle() -> None:
     """Whatever the place in its generation: known at least ``dedupe_ms``, forgotten after twice that."""
     for at_ms in (10_000, 10_500, 10_999):
-        seen = Seen(1_000)
+        seen: Seen[str] = Seen(1_000)
         seen.add(BASELINE, ["a"], slots([at_ms]))
         seen.move(at_ms + 1_000)
         assert seen.known(BASELINE, {"a", "b"}) == {"a"}
@@ -121,7 +121,7 @@ def test_a_repeat_is_known_for_dedupe_ms_after_it_could_settle() -> None:
 
 def test_a_horizon_that_steps_back_forgets_nothing_more() -> None:
     """Ids were once forgotten when the watermark stepped back and on again (two rotations in a row)."""
-    seen = Seen(1_000)
+    seen: Seen[str] = Seen(1_000)
     seen.add_pairs(["a"], slots([10_000]), slots([10_000]))
     for horizon_ms in (10_900, 9_900, 11_000, 9_000, 11_100):
         seen.move(horizon_ms)
@@ -131,7 +131,7 @@ def test_a_horizon_that_steps_back_forgets_nothing_more() -> None:
 
 def test_arms_that_disagree_on_time_are_remembered_by_their_own() -> None:
     """The older stamp is forgotten first, the other not with it."""
-    seen = Seen(1_000)
+    seen: Seen[str] = Seen(1_000)
     seen.add_pairs(["a", "b"], slots([1_000, 5_000]), slots([5_000, 5_000]))
     seen.move(4_000)
 
@@ -141,7 +141,7 @@ def test_arms_that_disagree_on_time_are_remembered_by_their_own() -> None:
 
 def test_events_beyond_memory_are_not_filed() -> None:
     """What is older than all that is remembered leaves no trace that a replay would not leave."""
-    seen = Seen(1_000)
+    seen: Seen[str] = Seen(1_000)
     seen.move(10_000)
     seen.add(BASELINE, ["old", "new"], slots([2_000, 9_500]))
     seen.horizon.note(0, slots([2_000, 9_500, 9_000]), slots([3, 4, 9]))
@@ -202,7 +202,6 @@ def test_a_replay_rebuilds_what_waits_and_what_is_known(arm: int) -> None:
     again = rows(["a", "b", "b"], 500)
     pairing.replay(arm, again, np.array([True, False, False]))
     pairing.replay(1 - arm, rows(["b"], 500), np.array([False]))
-    pairing.seen.fold()
 
     assert list(pairing.pending[arm].slots) == ["a"]
     assert pairing.seen.known(arm, {"a", "b"}) == {"b"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -302,3 +303,41 @@ def test_a_long_run_with_crashes_equals_the_batch(crash: bool) -> None:
 
     assert difference(streamed(bench.reports), made.expected(JOIN)) == ""
     assert bench.join.bins()["duplicate"] > 200
+
+
+def partition_of(entry: Any, number: int, count: int) -> int:
+    """Where a producer puts a record: by its key; what is no record lies anywhere."""
+    if isinstance(entry, str):
+        return number % count
+    key = entry.instance_id if isinstance(entry, PlatformEvent) else entry.request_id
+    return zlib.crc32(key.encode()) % count
+
+
+@LAWS
+@given(made=traffic(), count=st.integers(2, 5))
+def test_any_partitioning_gives_the_batch_result(made: Traffic, count: int) -> None:
+    """However many partitions there are: the sum of their reports is the batch result."""
+    benches = [JoinBench(JOIN, partition=p) for p in range(count)]
+    for topic, log in made.logs.items():
+        for number, entry in enumerate(log):
+            benches[partition_of(entry, number, count)].append(entry, topic=topic)
+    for bench in benches:
+        bench.finish(END_MS)
+
+    got, want = streamed([r for bench in benches for r in bench.reports]), made.expected(JOIN)
+    assert difference(requests_only(got), requests_only(want)) == ""
+    assert not (got or want) or difference(together(got), together(want)) == ""
+
+
+@LAWS
+@given(st.lists(traffic(), min_size=3, max_size=3))
+def test_tallies_merge_in_any_order(made: list[Traffic]) -> None:
+    """``+`` is associative and commutative, and what was added can be taken out again."""
+    a, b, c = (together(m.expected(JOIN))[0] for m in made)
+    a.dimensions = b.dimensions = c.dimensions = JOIN.dimensions
+
+    assert a + b == b + a
+    assert (a + b) + c == a + (b + c)
+    both = a + b
+    both.add(b, sign=-1)
+    assert both == a

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from functools import cache
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,6 +52,21 @@ def test_every_segment_counts_its_cells(found: dict[tuple[str, ...], tuple[int, 
         for chosen in combinations(varied, depth)
     )
     assert len(seen) == len(segments) == expected
+
+
+@laws
+@given(cells, st.randoms(use_true_random=False))
+def test_single_dimensions_are_the_first_segments(
+    found: dict[tuple[str, ...], tuple[int, int]], random: Any
+) -> None:
+    """Counted alone they are what they are among all, and the order in which cells came changes nothing."""
+    segments = table(found)
+    shuffled = list(found.items())
+    random.shuffle(shuffled)
+    for name in ("requests", "candidate_errors"):
+        alone = segments.single(name)
+        np.testing.assert_array_equal(alone, segments.count(name)[segments.depth == 1])
+        np.testing.assert_array_equal(table(dict(shuffled)).single(name), alone)
 
 
 @laws

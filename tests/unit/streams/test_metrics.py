@@ -11,6 +11,7 @@ class Join:
     pending = 3
     watermark_ms = 5_000
     replay_left = 0
+    forgotten = 0
 
     def __init__(self, **bins: int) -> None:
         self._bins = bins

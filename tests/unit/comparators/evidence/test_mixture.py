@@ -11,9 +11,12 @@ from hypothesis import strategies as st
 
 from paritygate.comparators.evidence.bernoulli import bernoulli
 from paritygate.comparators.evidence.mixture import (
+    BLOCK,
+    FEW,
     e_bh,
     geometric,
     log_mixture,
+    log_mixture_of,
     more_needed,
     start_log_weights,
     uniform,
@@ -35,6 +38,26 @@ def test_a_mixture_neither_overflows_nor_loses_the_impossible() -> None:
     """Log values of thousands stay exact; bets that are lost for good count as 0."""
     assert float(log_mixture(uniform(2), np.array([5000.0, -math.inf]))) == pytest.approx(5000 - math.log(2))
     assert float(log_mixture(uniform(2), np.array([-math.inf, -math.inf]))) == -math.inf
+
+
+def test_leaving_out_what_is_negligible_changes_no_bit() -> None:
+    """Many rows at once, most of whose terms are left out, are the same bits as each row by itself."""
+    rows = np.random.default_rng(4).normal(0.0, 400.0, (FEW, 24))
+    rows[5] = -math.inf
+
+    mixed = log_mixture(uniform(), rows)
+    np.testing.assert_array_equal(mixed, [float(log_mixture(uniform(), row)) for row in rows])
+
+
+def test_blocks_of_rows_change_no_bit() -> None:
+    """Counts of several blocks, spread over two axes or with one for all, say what each says by itself."""
+    bad = np.arange(3 * (BLOCK // 2)).reshape(3, -1)
+    total, test = np.array([[2_000], [3_000], [4_000]]), bernoulli(0.05, "above")
+
+    found = log_mixture_of(uniform(), test.wealth, bad, total)
+    expected = [[float(test.log_e(int(b), int(t[0]))) for b in row] for row, t in zip(bad, total, strict=True)]
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(log_mixture_of(uniform(), test.wealth, bad, 5_000), test.log_e(bad, 5_000))
 
 
 @pytest.mark.parametrize("count", [0, 1, 24, 25, 500])
