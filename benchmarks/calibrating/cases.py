@@ -59,6 +59,11 @@ class Case:
     note: str | None = None
     known_weakness: bool = False
 
+    @property
+    def slow(self) -> bool:
+        """Judged by histograms at every look: the quick mode leaves it out."""
+        return self.gate.startswith("latency")
+
 
 def _gate(**entry: Any) -> GateSpec:
     name = str(entry.pop("name"))
