@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import cramjam
 import pytest
@@ -38,6 +39,7 @@ from paritygate.schemas.topics import (
     Topic,
     dead_letter_topic,
 )
+from paritygate.streams.snapshots import TableStore
 from tests.support.batch_model import difference, final_reports, recompute, streamed
 from tests.support.kafka import KafkaBench, Record
 from tests.support.traffic import Traffic, make_traffic, plan_for
@@ -166,13 +168,20 @@ def wait_for(holds: Callable[[], bool], worker: WorkerProcess, what: str, timeou
 
 def snapshots(kafka: KafkaBench, settings: KafkaSettings) -> list[PartitionJoin]:
     """The newest state of each partition, as the next owner would find it."""
-    newest: dict[int, tuple[int, bytes]] = {}
-    for record in kafka.read(settings.topic("paritygate-join-state-changelog")):
-        assert record.value is not None
-        state = int.from_bytes(record.value[:8], "big"), record.value[8:]
-        if state[0] >= newest.get(record.partition, (0, b""))[0]:
-            newest[record.partition] = state
-    return [PartitionJoin.restore(bytes(cramjam.zstd.decompress(data))) for _, data in newest.values()]
+    topic = settings.topic("paritygate-join-state-changelog")
+    data: dict[bytes, bytes] = {}
+    partitions: set[int] = set()
+    for record in kafka.read(topic):
+        partitions.add(record.partition)
+        assert record.key is not None
+        if record.value is None:
+            data.pop(record.key, None)
+        else:
+            data[record.key] = record.value
+    table = SimpleNamespace(data=data, changelog_topic=SimpleNamespace(get_topic_name=lambda: topic))
+    store = TableStore(table, outbox=None)  # type: ignore[arg-type]  # nothing is written here
+    newest = [found for partition in sorted(partitions) if (found := store.newest(partition))]
+    return [PartitionJoin.restore(bytes(cramjam.zstd.decompress(state))) for _, state in newest]
 
 
 @pytest.fixture(scope="module")
