@@ -39,13 +39,10 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Check the hash chain of every rollout and derive every decision again, byte for byte; 1 where one differs."""
-    from paritygate.cli.logs import audit_settings, read_control, read_windows  # noqa: PLC0415
+    from paritygate.cli.logs import read_record, read_windows  # noqa: PLC0415
     from paritygate.rollouts.audit import Audit  # noqa: PLC0415
 
-    settings = audit_settings(bootstrap)
-    control = read_control(settings)
-    if rollout is not None:
-        control.require(rollout)
+    settings, control = read_record(bootstrap, rollout)
     only = None if rollout is None else {rollout}
     audit = Audit(control.recorded, control.commands, commands_lost=control.commands_lost, only=only)
     for offset, report in read_windows(settings, audit.windows_first, audit.windows_end):
@@ -119,14 +116,11 @@ def export(
 ) -> None:
     """Write windows, cells, totals, histograms, decisions, verdicts and commands as flat tables for SQL."""
     from paritygate.cli.flat import TABLES, command_rows, decision_rows, window_rows  # noqa: PLC0415
-    from paritygate.cli.logs import audit_settings, read_control, read_windows  # noqa: PLC0415
+    from paritygate.cli.logs import read_record, read_windows  # noqa: PLC0415
     from paritygate.cli.parquet import ParquetFolder  # noqa: PLC0415
     from paritygate.rollouts.audit import links  # noqa: PLC0415
 
-    settings = audit_settings(bootstrap)
-    control = read_control(settings)
-    if rollout is not None:
-        control.require(rollout)
+    settings, control = read_record(bootstrap, rollout)
     with ParquetFolder(folder, TABLES) as files:
         for table, row in command_rows(control.commands):
             if rollout in (None, row["rollout_id"]):

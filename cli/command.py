@@ -1,6 +1,6 @@
 """``start``, ``pause`` (or ``hold``), ``resume``, ``rollback``: what is said in the course of a rollout.
 
-Law: every verb reads where the rollout stands before it writes, except ``rollback --now``, which writes first.
+Law: every verb reads where the rollout stands before it writes, except ``rollback --now``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import typer
 from paritygate.cli.answer import refuse_start, standing
 from paritygate.cli.console import note
 from paritygate.cli.options import Actor, Bootstrap, Json, Reason, RolloutId, WaitS, Why
-from paritygate.cli.say import control_settings, read_log, refuse_early, say, show
+from paritygate.cli.say import control_settings, order, read_log, refuse_early, say, show
 
 
 def start(
@@ -45,9 +45,7 @@ def pause(
     as_json: Json = False,
 ) -> None:
     """Pause a rollout: nothing is promoted until it is resumed; a failing gate still rolls back."""
-    settings = control_settings(bootstrap)
-    refuse_early("pause", rollout, read_log(settings, rollout))
-    say(settings, "pause", rollout, actor=actor, wait_s=wait, as_json=as_json, reason=reason)
+    order("pause", rollout, reason=reason, bootstrap=bootstrap, actor=actor, wait_s=wait, as_json=as_json)
 
 
 def resume(
@@ -60,9 +58,7 @@ def resume(
     as_json: Json = False,
 ) -> None:
     """Resume a paused rollout."""
-    settings = control_settings(bootstrap)
-    refuse_early("resume", rollout, read_log(settings, rollout))
-    say(settings, "resume", rollout, actor=actor, wait_s=wait, as_json=as_json, reason=reason)
+    order("resume", rollout, reason=reason, bootstrap=bootstrap, actor=actor, wait_s=wait, as_json=as_json)
 
 
 def rollback(
@@ -70,7 +66,7 @@ def rollback(
     *,
     reason: Why,
     now: Annotated[
-        bool, typer.Option("--now", help="Write it first: look up neither the rollout nor where it stands.")
+        bool, typer.Option("--now", help="Write it without looking up the rollout or where it stands.")
     ] = False,
     bootstrap: Bootstrap = None,
     actor: Actor = "",

@@ -6,13 +6,14 @@ person saw: should the rollout have moved on by the time they are read, they mea
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from paritygate.cli.console import note, print_json, print_line
 from paritygate.cli.options import Actor, Bootstrap, Json, RolloutId, WaitS, Why
-from paritygate.cli.say import Log, acknowledge_decision, control_settings, read_log, refuse_early, say
+from paritygate.cli.say import Log, acknowledge_decision, control_settings, order, read_log
 from paritygate.schemas.errors import ConfigError
 
 StageName = Annotated[
@@ -34,11 +35,11 @@ def approve(
 
     The promotion still waits for its proof. An approval ends with the stage, and cannot be given before it.
     """
-    settings = control_settings(bootstrap)
-    log = read_log(settings, rollout)
-    refuse_early("approve", rollout, log)
-    place = _place("approve", rollout, stage, log)
-    say(settings, "approve", rollout, actor=actor, wait_s=wait, as_json=as_json, reason=reason, stage=place)
+    place = partial(_place, "approve", rollout, stage)
+    order(
+        "approve", rollout,
+        reason=reason, bootstrap=bootstrap, actor=actor, wait_s=wait, as_json=as_json, place=place,
+    )  # fmt: skip
 
 
 def promote(
@@ -58,11 +59,11 @@ def promote(
             "the decider promotes by itself once everything is proven; 'approve' gives an approval that a stage "
             "asks for, and --force goes up without proof"
         )
-    settings = control_settings(bootstrap)
-    log = read_log(settings, rollout)
-    refuse_early("promote", rollout, log)
-    place = _place("promote", rollout, stage, log)
-    say(settings, "promote", rollout, actor=actor, wait_s=wait, as_json=as_json, reason=reason, stage=place)
+    place = partial(_place, "promote", rollout, stage)
+    order(
+        "promote", rollout,
+        reason=reason, bootstrap=bootstrap, actor=actor, wait_s=wait, as_json=as_json, place=place,
+    )  # fmt: skip
 
 
 def abandon(
@@ -75,9 +76,7 @@ def abandon(
     as_json: Json = False,
 ) -> None:
     """End a rollout without judgement: weight 0 at every router. Final for this rollout id."""
-    settings = control_settings(bootstrap)
-    refuse_early("abandon", rollout, read_log(settings, rollout))
-    say(settings, "abandon", rollout, actor=actor, wait_s=wait, as_json=as_json, reason=reason)
+    order("abandon", rollout, reason=reason, bootstrap=bootstrap, actor=actor, wait_s=wait, as_json=as_json)
 
 
 def acknowledge(

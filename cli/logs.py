@@ -84,6 +84,18 @@ def read_control(settings: KafkaSettings) -> Control:
     return control
 
 
+def read_record(bootstrap: str | None, rollout: str | None) -> tuple[KafkaSettings, Control]:
+    """Where the record lies, and what was decided and said.
+
+    :raises ConfigError: no address, a topic is missing, or nobody decided about ``rollout``.
+    """
+    settings = audit_settings(bootstrap)
+    control = read_control(settings)
+    if rollout is not None:
+        control.require(rollout)
+    return settings, control
+
+
 def read_windows(
     settings: KafkaSettings, first: int = 0, end: int | None = None
 ) -> Iterator[tuple[int, WindowReport | None]]:

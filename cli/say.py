@@ -1,16 +1,14 @@
 """Say something to the decider, and see what it decides.
 
-Law: a command is written once and waited for, and only the decision that it caused is a success: the one that
-ends its commands at the command's offset and gives the command's own reason code. Any other decision beyond the
-offset, of whichever rollout, proves that the decider passed the command over. A misspelt rollout id is refused,
-since a rollback of nothing would look like a success.
+Law: a command is written once and waited for; which decision is its answer, and what is refused before it is
+written, is said by ``cli.answer``.
 """
 
 from __future__ import annotations
 
 import getpass
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
@@ -82,6 +80,28 @@ def _place(rollout: str, own: list[GateDecision]) -> str:
         return f"{rollout} has no decision"
     last = own[-1]
     return f"{rollout} is {standing(own)} (decision {last.sequence}, stage {last.stage})"
+
+
+def order(
+    kind: str,
+    rollout: str,
+    *,
+    reason: str,
+    bootstrap: str | None,
+    actor: str,
+    wait_s: float,
+    as_json: bool,
+    place: Callable[[Log], str] | None = None,
+) -> None:
+    """Read where the rollout stands, refuse what the decider would refuse, then :func:`say` it.
+
+    ``place``: the stage that the command speaks of, where it speaks of one.
+    """
+    settings = control_settings(bootstrap)
+    log = read_log(settings, rollout)
+    refuse_early(kind, rollout, log)
+    stage = None if place is None else place(log)
+    say(settings, kind, rollout, actor=actor, wait_s=wait_s, as_json=as_json, reason=reason, stage=stage)
 
 
 def say(

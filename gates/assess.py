@@ -24,6 +24,7 @@ from paritygate.gates.findings import (
     LEAST_BAD,
     SegmentFinding,
     describe,
+    flagged,
     outstanding,
     parity_log_e,
 )
@@ -137,20 +138,7 @@ def _parity(measure: str, sums: Sums, alpha: float) -> _Found | None:
         f"{some(first.bad, first.total, columns.noun)} {columns.verb} in {first.segment},"
         f" {percent(first.effect)} more than the baseline's, and no required gate watches it"
     )
-    verdict = Verdict(
-        gate=PARITY,
-        kind=VerdictKind.INCONCLUSIVE,
-        reason=reason,
-        reason_code="segment_flagged",
-        segment=first.segment,
-        numbers={
-            "value": first.effect,
-            "low": first.effect_low,
-            "high": first.effect_high,
-            "log_e_bad": first.log_e,
-        },
-    )
-    return verdict, findings
+    return flagged(PARITY, first, reason), findings
 
 
 def _worst_segment(verdicts: Sequence[Verdict]) -> str | None:

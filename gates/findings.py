@@ -27,6 +27,7 @@ from paritygate.gates.measures import Rule
 from paritygate.gates.reasons import number, percent
 from paritygate.gates.segments import SegmentTable
 from paritygate.gates.spec import GateSpec
+from paritygate.gates.verdict import Verdict, VerdictKind
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
@@ -142,6 +143,25 @@ def outstanding(sums: Sums, log_e: F64, alpha: float, minimum_segment_share: flo
     found = e_bh(log_e, alpha) | (large & (log_e >= math.log(1.0 / alpha)))
     at = np.flatnonzero(found)
     return [int(i) for i in at[np.argsort(-np.round(log_e[at], 6), kind="stable")]]
+
+
+def flagged(gate: str, finding: SegmentFinding, reason: str, *, required: bool = True, **more: float) -> Verdict:
+    """The verdict that a segment stands out: it holds a promotion."""
+    return Verdict(
+        gate=gate,
+        kind=VerdictKind.INCONCLUSIVE,
+        reason=reason,
+        reason_code="segment_flagged",
+        required=required,
+        segment=finding.segment,
+        numbers={
+            "value": finding.effect,
+            "low": finding.effect_low,
+            "high": finding.effect_high,
+            **more,
+            "log_e_bad": finding.log_e,
+        },
+    )
 
 
 def damage(measure: str, sums: Sums) -> tuple[str, str]:

@@ -18,9 +18,17 @@ import math
 
 from paritygate.gates.columns import LATENCY, LATENCY_PARITY
 from paritygate.gates.evidence import Sums, floored
-from paritygate.gates.findings import LEAST_BAD, SegmentFinding, describe, outstanding, parity_log_e, worst_words
+from paritygate.gates.findings import (
+    LEAST_BAD,
+    SegmentFinding,
+    describe,
+    flagged,
+    outstanding,
+    parity_log_e,
+    worst_words,
+)
 from paritygate.gates.reasons import percent
-from paritygate.gates.verdict import Verdict, VerdictKind
+from paritygate.gates.verdict import Verdict
 
 
 def assess_latency_parity(
@@ -42,21 +50,5 @@ def assess_latency_parity(
     faster = max(slower - first.effect, 0.0)
     told = f"{percent(slower)} of the pairs clearly slower, {percent(faster)} clearly faster"
     reason = f"{first.segment}: {told}{worst_words(findings)}"
-    verdict = Verdict(
-        gate=LATENCY_PARITY,
-        kind=VerdictKind.INCONCLUSIVE,
-        reason=reason,
-        reason_code="segment_flagged",
-        required=required,
-        segment=first.segment,
-        numbers={
-            "value": first.effect,
-            "low": first.effect_low,
-            "high": first.effect_high,
-            "slower": first.bad,
-            "total": first.total,
-            "damage_ratio": first.damage_ratio,
-            "log_e_bad": first.log_e,
-        },
-    )
-    return verdict, findings
+    counts = {"slower": first.bad, "total": first.total, "damage_ratio": first.damage_ratio}
+    return flagged(LATENCY_PARITY, first, reason, required=required, **counts), findings

@@ -10,27 +10,13 @@ from confluent_kafka.cimpl import NewPartitions
 
 from paritygate.cli.lag import committed
 from paritygate.cli.main import main
-from paritygate.producers.publisher import PredictionPublisher
-from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.topics import PREDICTIONS_SHADOW, ROLLOUTS
 from tests.broker.test_worker import LEAD_MS, assert_exact, now_ms, settled, start_command, until
 from tests.support.kafka import KafkaBench
-from tests.support.traffic import Traffic, make_traffic, plan_for
+from tests.support.traffic import make_traffic, plan_for, publish
 from tests.support.worker import WorkerProcess
 
 pytestmark = pytest.mark.broker
-
-
-def publish(settings: KafkaSettings, traffic: Traffic) -> None:
-    """As services do, with the partition count that their topics have."""
-    with PredictionPublisher(settings, instance_id="pod-0") as publisher:
-        for event in traffic.predictions:
-            assert publisher.publish(event)
-        for outcome in traffic.outcomes:
-            assert publisher.publish_outcome(outcome)
-        for report in traffic.platform:
-            assert publisher.publish_platform(report)
-        assert publisher.flush(30) == 0
 
 
 def test_partitions_are_added_by_new_topics(

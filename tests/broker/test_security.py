@@ -13,14 +13,13 @@ import orjson
 import pytest
 
 from paritygate.cli.main import main
-from paritygate.producers.publisher import PredictionPublisher
 from paritygate.router.watcher import DecisionWatcher
 from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.errors import ParityGateError
 from tests.broker.test_worker import LEAD_MS, assert_exact, now_ms, settled, until
 from tests.support.kafka import KafkaBench
 from tests.support.secure import SecureKafka
-from tests.support.traffic import PLAN_YAML, make_traffic, plan_for
+from tests.support.traffic import PLAN_YAML, make_traffic, plan_for, publish
 from tests.support.worker import WorkerProcess
 
 pytestmark = pytest.mark.broker
@@ -59,14 +58,7 @@ def test_whole_river_over_tls_with_a_password(
         worker.wait_owning()
         assert main(["start", str(plan_file), "--actor", "ada"]) == 0
         traffic = make_traffic("secret", requests=1_500, start_ms=now_ms() + LEAD_MS, span_ms=1_500, seed=3)
-        with PredictionPublisher(settings, instance_id="pod-0") as publisher:
-            for event in traffic.predictions:
-                assert publisher.publish(event)
-            for outcome in traffic.outcomes:
-                assert publisher.publish_outcome(outcome)
-            for report in traffic.platform:
-                assert publisher.publish_platform(report)
-            assert publisher.flush(30) == 0
+        publish(settings, traffic)
         found = settled(bench, settings, "secret", 1_500)
         assert_exact(found, traffic, plan_for("secret"))
         router = DecisionWatcher(settings, "secret", "router-a", tmp_path / "router")

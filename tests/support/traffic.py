@@ -6,7 +6,9 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from paritygate.producers.publisher import PredictionPublisher
 from paritygate.rollouts.plan import RolloutPlan
+from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.codec import encode
 from paritygate.schemas.outcome import Outcome
 from paritygate.schemas.platform import PlatformEvent
@@ -125,3 +127,15 @@ def _outcome(rng: random.Random, rollout: str, event: PredictionEvent, at_ms: in
         request_id=event.request_id, rollout_id=rollout, measure="human_review_score", event_at_ms=at_ms,
         baseline=round(rng.random(), 3), candidate=round(rng.random(), 3), segments=event.segments,
     )  # fmt: skip
+
+
+def publish(settings: KafkaSettings, traffic: Traffic) -> None:
+    """As services do, with the partition count that their topics have."""
+    with PredictionPublisher(settings, instance_id="pod-0") as publisher:
+        for event in traffic.predictions:
+            assert publisher.publish(event)
+        for outcome in traffic.outcomes:
+            assert publisher.publish_outcome(outcome)
+        for report in traffic.platform:
+            assert publisher.publish_platform(report)
+        assert publisher.flush(30) == 0

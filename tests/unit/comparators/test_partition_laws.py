@@ -194,12 +194,8 @@ def test_any_interleaving_gives_the_batch_result(made: Traffic, data: st.DataObj
     check(bench, made)
 
 
-@LAWS
-@given(made=traffic(), data=st.data())
-def test_a_crash_anywhere_changes_nothing(made: Traffic, data: st.DataObject) -> None:
-    """Snapshot at any step, crash at any later one (in the middle of reading again, too): same final reports."""
-    bench = JoinBench(JOIN, OTHER)
-    fill(bench, made)
+def read_and_crash(bench: JoinBench, data: st.DataObject) -> None:
+    """Read in any steps, with snapshots at some and crashes at others."""
     snapshot = bench.snapshot()
     for topic, count, act in data.draw(crashing_steps):
         bench.fetch(topic, count)
@@ -209,6 +205,15 @@ def test_a_crash_anywhere_changes_nothing(made: Traffic, data: st.DataObject) ->
             snapshot = bench.snapshot()
         if act == "crash":
             bench.crash(snapshot)
+
+
+@LAWS
+@given(made=traffic(), data=st.data())
+def test_a_crash_anywhere_changes_nothing(made: Traffic, data: st.DataObject) -> None:
+    """Snapshot at any step, crash at any later one (in the middle of reading again, too): same final reports."""
+    bench = JoinBench(JOIN, OTHER)
+    fill(bench, made)
+    read_and_crash(bench, data)
     bench.finish(END_MS)
 
     check(bench, made)
@@ -224,15 +229,7 @@ def test_windows_add_up_to_the_bins(made: Traffic, data: st.DataObject) -> None:
     """However late events are, and wherever it crashes: what stands in the windows is what the bins hold."""
     bench = JoinBench(JOIN, OTHER)
     fill(bench, made)
-    snapshot = bench.snapshot()
-    for topic, count, act in data.draw(crashing_steps):
-        bench.fetch(topic, count)
-        if act in ("publish", "checkpoint"):
-            bench.publish()
-        if act in ("snapshot", "checkpoint"):
-            snapshot = bench.snapshot()
-        if act == "crash":
-            bench.crash(snapshot)
+    read_and_crash(bench, data)
     bench.finish(END_MS)
 
     bins = bench.join.bins()

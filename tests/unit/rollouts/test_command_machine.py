@@ -1,6 +1,6 @@
 """Plan, commands and verdicts: in every history of the three the fold obeys a model of it.
 
-The gates are replaced by one whose verdict is written into the evidence, so that a history costs microseconds
+The gates are replaced by one whose verdict is written into the evidence, so that a history costs little
 where real gates cost milliseconds; :mod:`test_fold_machine` runs the real ones.
 """
 

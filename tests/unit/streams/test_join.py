@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -81,12 +81,17 @@ def both(event: Event, number: int, at_ms: int) -> tuple[Entry, Entry]:
     return event(f"q{number}", Arm.BASELINE, at_ms), event(f"q{number}", Arm.CANDIDATE, at_ms)
 
 
-async def test_snapshot_comes_after_the_windows_that_it_forgets(bench: Bench, event: Event) -> None:
-    """Windows are written before the snapshot; the next owner goes on from it with a higher generation."""
-    for n in range(30):
-        ours, theirs = both(event, n, NOW_MS + n * 1_000)
+def append_pairs(bench: Bench, event: Event, numbers: Iterable[int], apart_ms: int = 1_000) -> None:
+    """Both answers to each request, ``apart_ms`` between one request and the next."""
+    for n in numbers:
+        ours, theirs = both(event, n, NOW_MS + n * apart_ms)
         bench.memory.append(PRIMARY, [ours])
         bench.memory.append(SHADOW, [theirs])
+
+
+async def test_snapshot_comes_after_the_windows_that_it_forgets(bench: Bench, event: Event) -> None:
+    """Windows are written before the snapshot; the next owner goes on from it with a higher generation."""
+    append_pairs(bench, event, range(30))
     await bench.keeper.take([0], Membership(group="g", generation=4, member_id="m"))
     await bench.read_all()
     await bench.keeper.release()
@@ -96,10 +101,7 @@ async def test_snapshot_comes_after_the_windows_that_it_forgets(bench: Bench, ev
     assert bench.memory.snapshots[0][0] == 1
 
     bench.memory.sent.clear()
-    for n in range(30, 60):
-        ours, theirs = both(event, n, NOW_MS + n * 1_000)
-        bench.memory.append(PRIMARY, [ours])
-        bench.memory.append(SHADOW, [theirs])
+    append_pairs(bench, event, range(30, 60))
     bench.keeper = bench.new_keeper()
     await bench.keeper.take([0], Membership(group="g", generation=4, member_id="m"))
     await bench.read_all()
@@ -179,10 +181,7 @@ async def test_release_does_not_wait_for_a_broker_that_hangs(
 
 async def test_next_owner_reports_again_what_was_reported_after_the_snapshot(bench: Bench, event: Event) -> None:
     """The owner before died between its reports and its snapshot: a window of which nothing is left is emptied."""
-    for n in range(10):
-        ours, theirs = both(event, n, NOW_MS + n * 1_000)
-        bench.memory.append(PRIMARY, [ours])
-        bench.memory.append(SHADOW, [theirs])
+    append_pairs(bench, event, range(10))
     await bench.keeper.take([0], Membership(group="g", generation=1, member_id="m"))
     await bench.read_all()
     await bench.keeper.release()
@@ -192,10 +191,7 @@ async def test_next_owner_reports_again_what_was_reported_after_the_snapshot(ben
     )  # fmt: skip
     await bench.memory.send([replace(bench.memory.sent[-1], value=encode(orphan))])
 
-    for n in range(70, 80):
-        ours, theirs = both(event, n, NOW_MS + n * 1_000)
-        bench.memory.append(PRIMARY, [ours])
-        bench.memory.append(SHADOW, [theirs])
+    append_pairs(bench, event, range(70, 80))
     bench.keeper = bench.new_keeper()
     await bench.keeper.take([0], Membership(group="g", generation=1, member_id="m"))
     await bench.read_all()
@@ -249,18 +245,27 @@ async def test_position_that_stands_still_ends_the_join(
     await bench.keeper.close()
 
 
-async def test_partition_that_stays_is_read_from_its_snapshot(bench: Bench, event: Event) -> None:
+async def test_partition_that_stays_is_read_from_its_snapshot(
+    bench: Bench, event: Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """After a rebalance the owner reads on from its newest snapshot, also where it owned the partition before."""
-    for n in range(5):
-        ours, theirs = both(event, n, NOW_MS + n * 100_000)
-        bench.memory.append(PRIMARY, [ours])
-        bench.memory.append(SHADOW, [theirs])
+    append_pairs(bench, event, range(5), apart_ms=100_000)
     await bench.keeper.take([0], Membership(group="g", generation=1, member_id="m"))
     await bench.read_all()
-    start = PartitionJoin.restore(bytes(cramjam.zstd.decompress(bench.memory.snapshots[0][1]))).position(PRIMARY)
-    bench.memory.asked.clear()
+    taken: list[tuple[int, bytes]] = []
+    newest = bench.memory.newest
+
+    def remembered(partition: int) -> tuple[int, bytes] | None:
+        taken.append(bench.memory.snapshots[partition])
+        bench.memory.asked.clear()  # what was asked while the partition was still owned
+        return newest(partition)
+
+    monkeypatch.setattr(bench.memory, "newest", remembered)
+    # Giving up the partition takes a snapshot of its own, which may be ahead of the one that stood before.
     await bench.keeper.take([0], Membership(group="g", generation=2, member_id="m"))
     await bench.until(lambda: bool(bench.memory.asked))
+    snapshot = taken[0]
+    start = PartitionJoin.restore(bytes(cramjam.zstd.decompress(snapshot[1]))).position(PRIMARY)
     assert bench.memory.asked[0][PRIMARY, 0] == start
     await bench.read_all()
     await bench.keeper.close()
