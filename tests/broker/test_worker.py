@@ -30,7 +30,7 @@ from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.codec import decode_report
 from paritygate.schemas.command import Command, CommandKind
 from paritygate.schemas.decision import Action, GateDecision
-from paritygate.schemas.errors import PoisonError
+from paritygate.schemas.errors import PoisonError, RecoverableError
 from paritygate.schemas.metrics import METRICS
 from paritygate.schemas.prediction import PredictionEvent, Status
 from paritygate.schemas.report import WindowReport
@@ -82,8 +82,12 @@ def start_command(plan: RolloutPlan) -> tuple[str, bytes]:
 
 
 def until(holds: Callable[[], bool], what: str, timeout_s: float = 30.0) -> None:
+    """Ask until it holds; a broker that does not answer for now is asked again."""
     deadline = time.monotonic() + timeout_s
-    while not holds():
+    while True:
+        with suppress(RecoverableError):
+            if holds():
+                return
         assert time.monotonic() < deadline, f"{what} did not come within {timeout_s:g} s"
         time.sleep(0.1)
 

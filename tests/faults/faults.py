@@ -13,6 +13,7 @@ from tests.support.cluster import Cluster
 def random_kills(run: FaultRun, times: int, alive_s: float = 3.0) -> None:
     """kill -9 at moments that the seed draws."""
     worker = run.worker("w1")
+    run.until(lambda: run.done() > 0, "the first snapshot")  # a kill before it hits nothing
     for n in range(times):
         time.sleep(run.luck.uniform(0.2, 1.0) * alive_s)
         run.fault(f"kill -9 number {n + 1}", worker.kill)
