@@ -2,9 +2,8 @@
 
 Law: since any onset the e-value is the least over all edges, so it is at most the one at any single edge, and their
 mixture over onsets at most that of these bounds. Looks at which the bound stays below the bar need no full
-evaluation; the first that may reach it gets one, by the product's own class on the product's own arrays, and the
-edge it names for the loudest onset joins the known ones. The first look found is exactly that of a gate evaluated
-at every look. A promotion rests on all pairs so far.
+evaluation; those that may reach it get one, by the product's own class on the product's own arrays. The first
+look found is exactly that of a gate evaluated at every look. A promotion rests on all pairs so far.
 """
 
 from __future__ import annotations
@@ -24,13 +23,15 @@ from paritygate.comparators.evidence.mixture import Claim, log_mixture, start_lo
 from paritygate.comparators.evidence.paired import paired
 from paritygate.comparators.evidence.quantile import QuantileRatioEvidence, quantile_ratio
 from paritygate.comparators.latency import NEVER as LAST
-from paritygate.comparators.latency import bucket, edges, pair_histograms
+from paritygate.comparators.latency import BUCKETS, bucket, edges, pair_histograms
 from paritygate.gates.evidence import STAGE_LOG_WEIGHT, WHOLE_LOG_WEIGHT
 
 P: Final = 0.95
 LIMIT_PERCENT: Final = 10.0
 WINDOW: Final = 50
 LEAST_PAIRS: Final = 200
+#: Looks that are evaluated at once.
+TOGETHER: Final = 8
 SIGMA: Final = 0.6
 #: log of the baseline's p95: median 20 ms.
 LOG_P95: Final = math.log(20.0) + 1.6449 * SIGMA
@@ -92,50 +93,69 @@ def simulate(
 def first_look(evidence: QuantileRatioEvidence, claim: Claim, base: I64, candidate: I64, *, least: int) -> I64:
     """Pairs at the first look whose E reaches the bar, per run."""
     target = int(bucket(np.array([math.exp(LOG_P95)]))[0])
-    known = (target - 8, target, target + 8)
-    bound = _bound(evidence, claim, base, candidate, known)
-    pairs = (np.arange(bound.shape[1]) + 1) * WINDOW
+    may = _bound(evidence, claim, base, candidate, (target - 8, target, target + 8)) >= TARGET
+    pairs = (np.arange(may.shape[1]) + 1) * WINDOW
+    may &= pairs >= least
     found = np.full(len(base), NEVER)
-    for run in range(len(base)):
-        edges_, below, first = list(known), bound[run], int(np.searchsorted(pairs, least))
-        while (below[first:] >= TARGET).any():
-            look = first + int(np.argmax(below[first:] >= TARGET))
-            log_e, edge = exactly(evidence, claim, base[run], candidate[run], look)
-            if round(log_e, 6) >= TARGET:
-                found[run] = pairs[look]
+    for run in np.flatnonzero(may.any(axis=1)).tolist():
+        looks = np.flatnonzero(may[run])
+        sums = sums_of(evidence, base[run], candidate[run])
+        for first in range(0, len(looks), TOGETHER):
+            some = looks[first : first + TOGETHER]
+            reached = np.round(exactly(evidence, claim, sums, some), 6) >= TARGET
+            if reached.any():
+                found[run] = pairs[some[np.argmax(reached)]]
                 break
-            first = look + 1
-            if edge not in edges_:
-                edges_.append(edge)
-                below = _bound(evidence, claim, base[run : run + 1], candidate[run : run + 1], tuple(edges_))[0]
     return found
 
 
-def exactly(
-    evidence: QuantileRatioEvidence, claim: Claim, base: I64, candidate: I64, look: int
-) -> tuple[float, int]:
-    """The product's evaluation at a look, from latencies in the middle of their buckets, and its deciding edge."""
-    starts = [0] if claim == "below" else [0, *range(pane_width(look), look + 1, pane_width(look))]
+def sums_of(evidence: QuantileRatioEvidence, base: I64, candidate: I64) -> I64:
+    """The product's four arrays of one run up to each look, ``[4, 1 + looks, BUCKETS]``.
+
+    From latencies in the middle of their buckets.
+    """
     middle = np.append((_EDGES[:-1] + _EDGES[1:]) / 2.0, np.inf)
-    end = (look + 1) * WINDOW
-    names = (
+    looks = len(base) // WINDOW
+    sums = np.zeros((4, 1 + looks, BUCKETS), np.int64)
+    for look in range(looks):
+        part = slice(look * WINDOW, (look + 1) * WINDOW)
+        counts = pair_histograms(middle[base[part]], middle[candidate[part]], (evidence.shift,))
+        for array, name in zip(sums, names(evidence), strict=True):
+            array[look + 1] = array[look] + counts[name]
+    return sums
+
+
+def names(evidence: QuantileRatioEvidence) -> tuple[str, str, str, str]:
+    """The arrays that :meth:`QuantileRatioEvidence.paired_rows` takes, in its order."""
+    return (
         f"exceed.{evidence.shift}.up",
         f"exceed.{evidence.shift}.down",
         "latency.baseline",
         "latency.candidate",
     )
-    held = [
-        pair_histograms(middle[base[s * WINDOW : end]], middle[candidate[s * WINDOW : end]], (evidence.shift,))
-        for s in starts
-    ]
-    log_e, edge = evidence.paired_rows(*(np.array([counts[name] for counts in held]) for name in names))
+
+
+def exactly(evidence: QuantileRatioEvidence, claim: Claim, sums: I64, looks: I64) -> F64:
+    """The product's evaluation at some looks of one run."""
+    onsets = [_onsets(claim, int(look)) for look in looks]
+    ends = np.repeat(looks + 1, [len(starts) for starts in onsets])
+    log_e, _ = evidence.paired_rows(*(array[ends] - array[np.concatenate(onsets)] for array in sums))
     if claim == "below":
-        return float(log_e[0]), int(edge[0])
-    # The stage is the whole rollout here.
-    log_e, edge = np.insert(log_e, 1, log_e[0]), np.insert(edge, 1, edge[0])
-    later = start_log_weights(len(starts) - 1) - math.log(2.0)
+        return log_e
+    each = np.split(log_e, np.cumsum([len(starts) for starts in onsets])[:-1])
+    return np.array([_mixed(of_starts) for of_starts in each])
+
+
+def _onsets(claim: Claim, look: int) -> list[int]:
+    width = pane_width(look)
+    return [0] if claim == "below" else [0, *range(width, look + 1, width)]
+
+
+def _mixed(log_e: F64) -> float:
+    """Mixture over the rollout's start and those of its panes; the stage is the whole rollout here."""
+    later = start_log_weights(len(log_e) - 1) - math.log(2.0)
     weights = np.concatenate([[WHOLE_LOG_WEIGHT, STAGE_LOG_WEIGHT], later])
-    return float(log_mixture(weights, log_e)), int(edge[np.argmax(log_e + weights)])
+    return float(log_mixture(weights, np.insert(log_e, 1, log_e[0])))
 
 
 def _bound(evidence: QuantileRatioEvidence, claim: Claim, base: I64, candidate: I64, known: tuple[int, ...]) -> F64:

@@ -311,13 +311,10 @@ def test_the_latency_short_cut_finds_the_first_look(claim: Any) -> None:
     base, other = bucket(baseline), bucket(candidate)
     found = latencies.first_look(evidence, claim, base, other, least=0)
     for run in range(4):
-        looks = [
-            look
-            for look in range(stream.looks)
-            if round(latencies.exactly(evidence, claim, base[run], other[run], look)[0], 6)
-            >= round(math.log(20.0), 6)
-        ]
-        assert int(found[run]) == (looks[0] + 1) * latencies.WINDOW
+        sums = latencies.sums_of(evidence, base[run], other[run])
+        log_e = latencies.exactly(evidence, claim, sums, np.arange(stream.looks))
+        first = int(np.argmax(np.round(log_e, 6) >= round(math.log(20.0), 6)))
+        assert int(found[run]) == (first + 1) * latencies.WINDOW
 
 
 def test_the_latency_look_is_the_gate() -> None:
@@ -325,7 +322,8 @@ def test_the_latency_look_is_the_gate() -> None:
     stream, look = latencies.Pairs(factor=1.5, looks=40, onset=20), 37
     baseline, candidate = stream.draw(1, np.random.default_rng(4))
     evidence = quantile_ratio(latencies.P, latencies.LIMIT_PERCENT, "above")
-    log_e, _ = latencies.exactly(evidence, "above", bucket(baseline)[0], bucket(candidate)[0], look)
+    sums = latencies.sums_of(evidence, bucket(baseline)[0], bucket(candidate)[0])
+    (log_e,) = latencies.exactly(evidence, "above", sums, np.array([look]))
     width, end = pane_width(look) * latencies.WINDOW, (look + 1) * latencies.WINDOW
 
     def held(first: int, last: int) -> Tally:
