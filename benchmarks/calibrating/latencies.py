@@ -22,8 +22,8 @@ from paritygate.comparators.evidence.bernoulli import bernoulli
 from paritygate.comparators.evidence.mixture import Claim, log_mixture, start_log_weights
 from paritygate.comparators.evidence.paired import paired
 from paritygate.comparators.evidence.quantile import QuantileRatioEvidence, quantile_ratio
-from paritygate.comparators.latency import NEVER as LAST
 from paritygate.comparators.latency import BUCKETS, bucket, edges, pair_histograms
+from paritygate.comparators.latency import NEVER as LAST
 from paritygate.gates.evidence import STAGE_LOG_WEIGHT, WHOLE_LOG_WEIGHT
 
 P: Final = 0.95
