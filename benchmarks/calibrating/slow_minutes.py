@@ -28,9 +28,7 @@ def simulate(
     baseline_ms, candidate_ms = stream.draw(runs, random)
     base, candidate = bucket(baseline_ms), bucket(candidate_ms)
     rollback = np.array([rolled_back(b, c) for b, c in zip(base, candidate, strict=True)], np.int64)
-    promote = first_look(
-        quantile_ratio(P, LIMIT_PERCENT, "below"), "below", base, candidate, least=max(least, LEAST_PAIRS)
-    )
+    promote = first_look(quantile_ratio(P, LIMIT_PERCENT, "below"), base, candidate, least=max(least, LEAST_PAIRS))
     return Outcome(rollback, promote), peers_of(baseline_ms, candidate_ms)
 
 

@@ -309,12 +309,25 @@ def test_the_latency_short_cut_finds_the_first_look(claim: Any) -> None:
     baseline, candidate = stream.draw(4, np.random.default_rng(3))
     evidence = quantile_ratio(latencies.P, latencies.LIMIT_PERCENT, claim)
     base, other = bucket(baseline), bucket(candidate)
-    found = latencies.first_look(evidence, claim, base, other, least=0)
+    found = latencies.first_look(evidence, base, other, least=0)
     for run in range(4):
         sums = latencies.sums_of(evidence, base[run], other[run])
-        log_e = latencies.exactly(evidence, claim, sums, np.arange(stream.looks))
+        log_e = latencies.exactly(evidence, sums, np.arange(stream.looks))
         first = int(np.argmax(np.round(log_e, 6) >= round(math.log(20.0), 6)))
         assert int(found[run]) == (first + 1) * latencies.WINDOW
+
+
+def test_the_running_sums_of_latency_are_the_products() -> None:
+    """Between two looks lies what `pair_histograms` counts of the same pairs, the failed among them."""
+    baseline, candidate = latencies.Pairs(factor=1.1, looks=6, failed=0.1).draw(1, np.random.default_rng(6))
+    evidence = quantile_ratio(latencies.P, latencies.LIMIT_PERCENT, "above")
+    sums = latencies.sums_of(evidence, bucket(baseline)[0], bucket(candidate)[0])
+
+    for first, end in ((0, 6), (2, 3)):
+        part = slice(first * latencies.WINDOW, end * latencies.WINDOW)
+        counts = pair_histograms(baseline[0, part], candidate[0, part], (evidence.shift,))
+        for array, name in zip(sums, latencies.names(evidence), strict=True):
+            np.testing.assert_array_equal(array[end] - array[first], counts[name])
 
 
 def test_the_latency_look_is_the_gate() -> None:
@@ -323,7 +336,7 @@ def test_the_latency_look_is_the_gate() -> None:
     baseline, candidate = stream.draw(1, np.random.default_rng(4))
     evidence = quantile_ratio(latencies.P, latencies.LIMIT_PERCENT, "above")
     sums = latencies.sums_of(evidence, bucket(baseline)[0], bucket(candidate)[0])
-    (log_e,) = latencies.exactly(evidence, "above", sums, np.array([look]))
+    (log_e,) = latencies.exactly(evidence, sums, np.array([look]))
     width, end = pane_width(look) * latencies.WINDOW, (look + 1) * latencies.WINDOW
 
     def held(first: int, last: int) -> Tally:
