@@ -168,6 +168,17 @@ def test_the_quick_run_is_exact(tmp_path: Path) -> None:
     assert_shape(result)
 
 
+@pytest.mark.skipif(not RESULT.exists(), reason="no result of the join benchmark is committed yet")
+def test_the_committed_result_has_the_declared_shape() -> None:
+    """Every engine has its figures or a reason why it has none, and how it was made is told."""
+    result = json.loads(RESULT.read_text())
+
+    beside = {"linear", "limits", "memory", "latency"}
+    assert set(result["engines"]) | set(result["skipped"]) - beside == OURS | PEERS
+    assert_shape(result)
+    assert set(result["ratios"]) == PEERS & set(result["engines"])
+
+
 def assert_shape(result: dict[str, Any]) -> None:
     for name, row in result["engines"].items():
         rate = row["pairs_per_s"]
