@@ -32,12 +32,12 @@ def feed(join: PartitionJoin, pin: Pin) -> None:
     for topic, events in EVENTS.items():
         end = pin.applied[topic]
         join.ingest(EventBatch.of(topic, 0, events[join.position(topic) : end]), end)
-    for topic, rows, ingest in (
-        (OUTCOMES.name, TRAFFIC.outcomes, join.ingest_outcomes),
-        (PLATFORM.name, TRAFFIC.platform, join.ingest_platform),
-    ):
-        end, begin = pin.applied[topic], join.position(topic)
-        ingest([(i, rows[i].event_at_ms, rows[i]) for i in range(begin, end)], end)  # type: ignore[operator]
+    end, begin = pin.applied[OUTCOMES.name], join.position(OUTCOMES.name)
+    outcomes = list(enumerate(TRAFFIC.outcomes))[begin:end]
+    join.ingest_outcomes([(i, o.event_at_ms, o) for i, o in outcomes], end)
+    end, begin = pin.applied[PLATFORM.name], join.position(PLATFORM.name)
+    reports = list(enumerate(TRAFFIC.platform))[begin:end]
+    join.ingest_platform([(i, p.event_at_ms, p) for i, p in reports], end)
 
 
 def live(rounds: int, *, restart: bool = False) -> list[WindowReport]:
