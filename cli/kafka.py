@@ -168,8 +168,8 @@ def _drain(
             continue
         error = message.error()
         if error is None:
-            heard = now
             yield _record(message)
+            heard = time.monotonic()  # a slow reader is no silent broker
         elif error.code() == KafkaError._PARTITION_EOF:
             heard = now
             open_partitions.discard(message.partition())

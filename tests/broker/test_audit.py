@@ -14,11 +14,8 @@ from paritygate.cli.broker import RunningBroker
 from paritygate.cli.main import main
 from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.topics import AUDIT, ROLLOUTS, WINDOWS
-from tests.broker.test_exactness import IDLE_AFTER_MS, feed, now_ms, reports_once, start_rollout
 from tests.support.kafka import KafkaBench
 from tests.support.story import Logs, logs_of, story
-from tests.support.traffic import make_traffic, plan_for
-from tests.support.worker import WorkerProcess
 from tests.unit.rollouts.conftest import plain_plan
 
 pytestmark = pytest.mark.broker
@@ -157,25 +154,3 @@ def test_export_writes_every_table(run: Run, written: KafkaSettings, logs: Logs,
     code, out, _ = run(written, "audit", "export", str(tmp_path / "s1"), "--rollout", "s1")
     assert (code, f"decisions.parquet: {len(logs.of('s1'))} rows" in out) == (0, True)
     assert run(written, "audit", "export", str(tmp_path / "s1"))[0] == 2
-
-
-def test_replay_from_raw_counts_what_a_worker_counted(run: Run, kafka: KafkaBench, tmp_path: Path) -> None:
-    """A real worker's windows are made again from the raw topics, count by count, and give its decisions."""
-    settings = kafka.settings()
-    kafka.create_topics(settings)
-    plan = plan_for("raw")
-    start_rollout(kafka, settings, plan)
-    with WorkerProcess(settings, tmp_path, idle_after_ms=IDLE_AFTER_MS) as worker:
-        worker.wait_owning()
-        traffic = make_traffic(plan.rollout, requests=3_000, start_ms=now_ms() + 5_000, span_ms=5_000)
-        for _ in feed(settings, traffic, per_s=1_500):
-            pass
-        found = reports_once(kafka, settings, 3_000)
-        assert worker.terminate() == 0
-
-    code, out, _ = run(settings, "replay", "raw", "--from-raw", "--json")
-    answer = orjson.loads(out)
-    assert [w["differences"] for w in answer["windows"]] == [[], [], [], []]
-    assert sum(w["identical"] for w in answer["windows"]) >= len({(r.partition, r.window_start_ms) for r in found})
-    assert {d["replay"] for d in answer["decisions"]} == {"identical"}
-    assert (code, answer["holds"]) == (0, True)
