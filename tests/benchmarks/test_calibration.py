@@ -273,8 +273,29 @@ def test_the_array_form_of_confidence_shift_is_the_gate() -> None:
         verdict = assess_gates([CONFIDENCE], evidence).verdicts[0]
 
         assert verdict.numbers["value"] == pytest.approx(gap[look], abs=1e-4)
-        beyond = gap[look] - gap_radius(50 * (look + 1), 0.05) > CONFIDENCE.limit
+        # Without panes there is one onset: half of alpha is the rollout's own start.
+        beyond = gap[look] - gap_radius(50 * (look + 1), 0.025) > CONFIDENCE.limit
         assert (verdict.kind is VerdictKind.FAIL) == beyond
+
+
+def test_the_surest_gap_of_confidence_is_the_gates() -> None:
+    """With panes the bound since the loudest onset is that of the simulation, and so is the verdict."""
+    stream = Confidences(lost=0.5, looks=30, onset=20)
+    windows_of = [counts[0] for counts in stream.draw(1, np.random.default_rng(6))]
+    surely = confidences.surely(*(counts[None] for counts in windows_of))[0, -1]
+
+    def held(first: int, end: int) -> Tally:
+        names = ("confidence.baseline", "confidence.candidate")
+        sums = (counts[first:end].sum(axis=0) for counts in windows_of)
+        return Tally((), histograms=dict(zip(names, sums, strict=True)))
+
+    width = pane_width(29)
+    panes = tuple(held(start, min(start + width, 30)) for start in range(0, 30, width))
+    evidence = Evidence(whole=held(0, 30), stage=held(0, 30), panes=panes, stage_name="shadow", weight=0)
+    verdict = assess_gates([CONFIDENCE], evidence).verdicts[0]
+
+    assert verdict.numbers["onset_low"] == pytest.approx(surely, abs=2e-6)
+    assert (verdict.kind is VerdictKind.FAIL) == (surely > CONFIDENCE.limit)
 
 
 def test_the_array_form_of_numbers_is_the_gate() -> None:
@@ -282,14 +303,17 @@ def test_the_array_form_of_numbers_is_the_gate() -> None:
     base, candidate = Tokens(sigma=1.0, ratio=1.1, looks=6).draw(1, np.random.default_rng(5))
     rule = TOKENS.number_rule()
     assert rule is not None
-    rows = [np.empty(base.shape[1], np.object_) for _ in range(2)]
-    for row, held in zip(rows, (base[0], candidate[0]), strict=True):
-        row[:] = [(value * rule.cap,) for value in held.tolist()]
-    histograms, _ = pair_counts((rule,), *rows)
-    tally = Tally((), histograms=histograms)
-    evidence = Evidence(whole=tally, stage=tally, stage_name="shadow", weight=0)
+
+    def held(first: int, end: int) -> Tally:
+        rows = [np.empty(end - first, np.object_) for _ in range(2)]
+        for row, values in zip(rows, (base[0, first:end], candidate[0, first:end]), strict=True):
+            row[:] = [(value * rule.cap,) for value in values.tolist()]
+        return Tally((), histograms=pair_counts((rule,), *rows)[0])
+
+    whole, panes = held(0, base.shape[1]), tuple(held(at, at + 50) for at in range(0, base.shape[1], 50))
+    evidence = Evidence(whole=whole, stage=whole, panes=panes, stage_name="shadow", weight=0)
     verdict = assess_gates([TOKENS], evidence).verdicts[0]
-    bad, good = numbers.log_e(TOKENS, base, candidate, ("above", "below"))
+    bad, good = (numbers.log_e(TOKENS, base, candidate, claim) for claim in ("above", "below"))
 
     assert verdict.numbers["log_e_bad"] == pytest.approx(bad[0, -1], abs=1e-4)
     assert verdict.numbers["log_e_ok"] == pytest.approx(good[0, -1], abs=1e-4)
