@@ -18,6 +18,7 @@ import yaml
 from pydantic import BaseModel
 
 from paritygate.cli.main import VERBS, load
+from paritygate.cli.notify.config import NotifyFile
 from paritygate.gates.spec import KEYS, parse_gates
 from paritygate.rollouts.finding import Mistake
 from paritygate.rollouts.plan import GATES_KEY, RolloutPlan, parse_gate_file
@@ -153,11 +154,13 @@ def test_commands_in_messages_exist() -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_yaml_blocks_are_plans_or_gates(page: str) -> None:
-    """Every YAML block is a plan, gates, or a section that a plan takes."""
+    """Every YAML block is a plan, gates, a file of receivers, or a section that a plan takes."""
     for body in _fences(page, "yaml"):
         keys = yaml.safe_load(body).keys()
         if "rollout" in keys:
             RolloutPlan.from_yaml(body, file=page)
+        elif "targets" in keys:
+            NotifyFile.model_validate(yaml.safe_load(body))
         elif keys == {GATES_KEY}:
             parse_gate_file(body, file=page)
         else:
