@@ -50,6 +50,8 @@ def validate(
     as_json: Json = False,
 ) -> None:
     """Check a rollout.yaml and print its digest; with --json the whole plan, defaults filled in."""
+    from paritygate.rollouts.more_time import sentence  # noqa: PLC0415
+
     plan = read_plan(plan_file)
     if as_json:
         print_json({"rollout_id": plan.rollout, "digest": plan.digest(), "plan": plan.to_plain()})
@@ -58,4 +60,6 @@ def validate(
     print_line(f"{plan_file}: rollout {plan.rollout} of {plan.service} is valid")
     print_line(f"digest {plan.digest()}")
     print_line(f"stages {stages}")
+    if longer := sentence(plan.ladder.stages, plan.spend_more_time_when):
+        print_line(f"longer {longer}")
     print_line(f"gates  {', '.join(g.name for g in plan.gates)}")

@@ -87,6 +87,27 @@ def test_power_as_json_has_every_number(file: Path, capsys: pytest.CaptureFixtur
     assert shadow["gates"][2]["sample"] == "scored pairs"
 
 
+def test_power_shows_the_times_that_are_obeyed(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two circumstances make the low stages three times as long: in words, in the floors, and as JSON."""
+    file.write_text(PLAN + "spend_more_time_when: [trust_or_money, traffic_variable]\n")
+
+    assert main(["plan", "power", str(file), "--rps", "200"]) == 0
+    out = capsys.readouterr().out
+    assert (
+        "traffic is highly variable and the model affects customer trust or money movement: shadow, 5 last 3" in out
+    )
+    assert "= stage (at least 3 m and 1,000 pairs, at most 12 m)" in out
+
+    assert main(["plan", "power", str(file), "--rps", "200", "--json"]) == 0
+    data = orjson.loads(capsys.readouterr().out)
+    assert data["spend_more_time_when"] == ["traffic_variable", "trust_or_money"]
+    times = [(s["written_minimum_ms"], s["minimum_ms"], s["maximum_ms"]) for s in data["stages"]]
+    assert times == [(60_000, 180_000, 720_000), (60_000, 180_000, None)]
+
+    assert main(["validate", str(file)]) == 0
+    assert "shadow, 5 last 3 times their minimum_seconds" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
