@@ -203,7 +203,7 @@ def test_whole_batches_of_known_versions_never_touch_the_codec(
     raw_prediction: Raw,
     prediction: Callable[..., PredictionEvent],
 ) -> None:
-    """Clean batches, compressed or not, of any version, are decoded without a call per record; also of long ones."""
+    """Clean batches, compressed or not, of any version, are decoded without a call per record; long ones too."""
 
     def never(*_: object, **__: object) -> NoReturn:
         raise AssertionError("record by record")
