@@ -133,6 +133,10 @@ class Counter(Metric):
         "commands that change nothing: refused (late, or not fitting where the rollout stands), undecodable",
     )  # fmt: skip
     PAGES = ("paritygate_dashboard_pages_total", (), "dashboard", "pages made")
+    NOTIFICATIONS = (
+        "paritygate_notifications_total", ("target", "result"), "cli",
+        "messages to people: taken, failed (a try), given_up",
+    )  # fmt: skip
     DECISIONS = ("rollout_decisions_total", ("rollout", "action"), "streams", "decisions written")
 
 
