@@ -73,7 +73,7 @@ class DashboardSettings:
 
 
 def create_app(follower: Follower, settings: DashboardSettings, now_ms: Callable[[], int]) -> Starlette:
-    """The application; it starts the follower and closes it."""
+    """The application; it starts the follower and closes it. ``app.state.let_go()`` ends the open streams."""
     site = _Site(follower, settings, now_ms)
 
     @asynccontextmanager
@@ -87,7 +87,7 @@ def create_app(follower: Follower, settings: DashboardSettings, now_ms: Callable
 
     get, post = ["GET"], ["POST"]
     below = "/rollouts/{name}"
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/", site.list_page, methods=get),
             Route("/events", site.list_events, methods=get),
@@ -112,6 +112,8 @@ def create_app(follower: Follower, settings: DashboardSettings, now_ms: Callable
         exception_handlers={HTTPException: site.refused},
         lifespan=lifespan,
     )
+    app.state.let_go = site.let_go
+    return app
 
 
 class _Site:
@@ -290,6 +292,12 @@ class _Site:
         """Called from the follower's thread."""
         if self.loop is not None and not self.loop.is_closed():
             self.loop.call_soon_threadsafe(self._wake)
+
+    def let_go(self) -> None:
+        """End all streams, from any thread: a server that waits for them would never end."""
+        if self.loop is not None and not self.loop.is_closed():
+            for channel in tuple(self._channels.values()):
+                self.loop.call_soon_threadsafe(channel.let_go)
 
     def _wake(self) -> None:
         for channel in self._channels.values():

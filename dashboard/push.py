@@ -53,6 +53,11 @@ class Channel:
         """Something may have changed. To be called in the event loop."""
         self._changed.set()
 
+    def let_go(self) -> None:
+        """End every stream. To be called in the event loop."""
+        for queue in tuple(self._viewers):
+            self._end(queue)
+
     async def stream(self, version: str) -> AsyncIterator[bytes]:
         """Events for one viewer, whose page is that of ``version`` (empty: unknown)."""
         queue: asyncio.Queue[bytes] = asyncio.Queue(QUEUED)
@@ -101,7 +106,10 @@ class Channel:
             try:
                 queue.put_nowait(message)
             except asyncio.QueueFull:
-                self._viewers.discard(queue)
-                while not queue.empty():
-                    queue.get_nowait()
-                queue.put_nowait(_LET_GO)
+                self._end(queue)
+
+    def _end(self, queue: asyncio.Queue[bytes]) -> None:
+        self._viewers.discard(queue)
+        while not queue.empty():
+            queue.get_nowait()
+        queue.put_nowait(_LET_GO)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
+from types import FrameType
 
 import uvicorn
 
@@ -37,4 +38,13 @@ def serve(
     )  # fmt: skip
     shown = f"[{host}]" if ":" in host else host
     ready(f"http://{shown}:{listener.getsockname()[1]}/")
-    uvicorn.Server(config).run(sockets=[listener])
+    _Server(config).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """Lets the viewers go before it waits for them."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """SIGTERM or Ctrl-C."""
+        self.config.app.state.let_go()  # type: ignore[union-attr]
+        super().handle_exit(sig, frame)

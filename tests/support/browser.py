@@ -52,8 +52,12 @@ class Page:
 
     def open(self, address: str) -> Self:
         """Go there and wait for the page to be loaded."""
+        # What the page before may still complain of is not this one's.
+        self._call("Page.navigate", url="about:blank")
+        self.wait("location.href === 'about:blank'")
         self._events.clear()
         self._call("Page.navigate", url=address)
+        self.wait("location.href !== 'about:blank'")
         self.wait("document.readyState === 'complete'")
         return self
 

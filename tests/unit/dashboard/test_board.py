@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from paritygate.dashboard import board as boards
 from paritygate.dashboard.board import Board, known
 from paritygate.dashboard.freshness import behind
 from paritygate.schemas.ack import RouterAck
-from paritygate.schemas.decision import Action, GateDecision
+from paritygate.schemas.decision import Action
 from paritygate.schemas.topics import AUDIT, DECISIONS, ROLLOUTS, ROUTER_ACKS, WINDOWS
 from tests.support.board import HEARD_MS, follower_of
 from tests.support.story import logs_of, story
@@ -75,21 +77,17 @@ def test_the_order_between_topics_does_not_matter() -> None:
     assert board.entries["r1"].plan is not None
 
 
-def test_a_long_rollout_stays_small() -> None:
+def test_a_long_rollout_stays_small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of many holds for one reason a part is kept; moves and changes of reason never go."""
     first = CLIMB.decisions[0]
-    before, made = boards.MAX_DECISIONS, Board()
-    boards.MAX_DECISIONS = 40
-    try:
-        chain: list[GateDecision] = [first]
-        made.take(AUDIT.name, 0, HEARD_MS, b"r1", first.to_bytes())
-        for i in range(1, 300):
-            code = "turned" if i == 7 else "not_enough"
-            update = {"sequence": i, "previous": chain[-1].digest(), "reason_code": code}
-            chain.append(first.model_copy(update=update))
-            made.take(AUDIT.name, i, HEARD_MS, b"r1", chain[-1].to_bytes())
-    finally:
-        boards.MAX_DECISIONS = before
+    monkeypatch.setattr(boards, "MAX_DECISIONS", 40)
+    made, chain = Board(), [first]
+    made.take(AUDIT.name, 0, HEARD_MS, b"r1", first.to_bytes())
+    for i in range(1, 300):
+        code = "turned" if i == 7 else "not_enough"
+        update = {"sequence": i, "previous": chain[-1].digest(), "reason_code": code}
+        chain.append(first.model_copy(update=update))
+        made.take(AUDIT.name, i, HEARD_MS, b"r1", chain[-1].to_bytes())
     kept = made.entries["r1"].decisions
 
     assert len(kept) <= 40
