@@ -71,7 +71,7 @@ def lint(
     assume: Assume = None,
     as_json: Json = False,
 ) -> None:
-    """Refuse what contradicts itself or can never be decided (exit code 1), warn of what is unwise."""
+    """Refuse common mistakes, contradictions and the undecidable (exit code 1); warn of what is unwise."""
     from paritygate.rollouts.lint import lint as look  # noqa: PLC0415
     from paritygate.rollouts.yaml_source import read_yaml  # noqa: PLC0415
 
@@ -81,7 +81,13 @@ def lint(
     refused = sum(f.refused for f in found)
     if as_json:
         rows = [
-            {"path": ".".join(map(str, f.path)), "refused": f.refused, "what": f.what, "line": f.line(source)}
+            {
+                "path": ".".join(map(str, f.path)),
+                "mistake": f.mistake,
+                "refused": f.refused,
+                "what": f.what,
+                "line": f.line(source),
+            }
             for f in found
         ]
         print_json({"rollout_id": plan.rollout, "refused": refused, "findings": rows})

@@ -129,9 +129,9 @@ class RolloutPlan(Section):
     def _a_ladder(cls, stages: tuple[StageSection, ...]) -> tuple[StageSection, ...]:
         # Not min_length: pydantic would report it in place of the error of an entry.
         if len(stages) < 3:
-            raise problem((), "needs at least shadow, one stage of live traffic below 100 %, and 100 %")
+            raise problem((), "no canary: needs at least shadow, one stage of live traffic below 100 %, and 100 %")
         if stages[0].weight != 0 or stages[0].name != SHADOW:
-            raise problem((0,), "the first stage must be shadow with weight 0: proof comes before users")
+            raise problem((0,), "no shadow stage: the first must be shadow with weight 0, proof comes before users")
         for i in range(1, len(stages)):
             below, here = stages[i - 1], stages[i]
             if here.weight <= below.weight:

@@ -17,6 +17,7 @@ candidate: {version: "2"}
 owner: ada@example.com
 rollback_condition: any required gate fails
 segments: [tier]
+output: {machine_consumed: false}
 promotion_gates:
   error_rate: {maximum: 0.01}
   latency_p95_ms: {maximum_regression_percent: 10}
@@ -143,7 +144,7 @@ def test_a_plan_that_cannot_be_read_is_bad_input(
     file.write_text(PLAN.replace("maximum:", "maximun:", 1))
 
     assert main(["plan", verb[0], str(file), *verb[1:]]) == 2
-    assert f"{file}:9:" in capsys.readouterr().err
+    assert f"{file}:10:" in capsys.readouterr().err
 
 
 def test_lint_warns_and_goes_on(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -152,7 +153,9 @@ def test_lint_warns_and_goes_on(file: Path, capsys: pytest.CaptureFixture[str]) 
 
     assert main(["plan", "lint", str(file)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith(f"{file}:14:14 stages.1.weight: warning: the first users are 10 % of all")
+    assert lines[0].startswith(
+        f"{file}:15:14 stages.1.weight: warning: promoting too quickly: the first users are 10 %"
+    )
     assert lines[-1] == f"{file}: 0 refused, {len(lines) - 1} warned of"
 
 
@@ -163,7 +166,7 @@ def test_lint_refuses_what_cannot_be_decided(file: Path, capsys: pytest.CaptureF
     assert main(["plan", "lint", str(file), "--rps", "5", "--json"]) == 1
     data = orjson.loads(capsys.readouterr().out)
 
-    assert lines[0].startswith(f"{file}:13:76 stages.0.maximum_seconds: latency_p95_ms is not decidable")
+    assert lines[0].startswith(f"{file}:14:76 stages.0.maximum_seconds: latency_p95_ms is not decidable")
     assert data["refused"] == 1
     assert [f["line"] for f in data["findings"]] == lines[:-1]
     assert data["findings"][0]["path"] == "stages.0.maximum_seconds"
