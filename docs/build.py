@@ -15,6 +15,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from paritygate.cli.demo.scenarios import SCENARIOS, Scenario
 from paritygate.cli.main import VERBS, load
 from paritygate.gates import measures, questions
@@ -24,6 +26,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 from joining import tables as join_tables  # noqa: E402
 
+#: A value that Prometheus puts into a text.
+_LABEL = re.compile(r"\{\{ \$(?:labels\.)?(\w+).*?\}\}")
 _BLOCK = re.compile(r"(<!-- block: (?P<name>[^>]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 _KINDS: Mapping[Any, str] = {
     str: "text",
@@ -55,6 +59,18 @@ def _make(name: str) -> str:
 def _file(path: Path) -> str:
     language = {".py": "python", ".yaml": "yaml"}[path.suffix]
     return f"```{language}\n{path.read_text()}```\n"
+
+
+def alerts() -> str:
+    """Every alert rule: when it speaks, for how long before, how urgent it is, and what helps."""
+    groups = yaml.safe_load((ROOT / "deploy" / "alerts.yml").read_text())["groups"]
+    lines = ["| alert | urgency | after | says | what helps |", f"|{'---|' * 5}"]
+    for rule in (rule for group in groups for rule in group["rules"] if "alert" in rule):
+        notes = rule["annotations"]
+        says, helps = (_LABEL.sub(r"*\1*", notes[name]) for name in ("summary", "mend"))
+        urgency, after = rule["labels"]["severity"], rule.get("for", "at once")
+        lines.append(f"| {rule['alert']} | {urgency} | {after} | {says} | {helps} |")
+    return "\n".join(lines) + "\n"
 
 
 def scenarios() -> str:
@@ -236,6 +252,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "measures": measures.markdown_tables,
     "questions": questions.markdown_table,
     "metrics": metrics.markdown_table,
+    "alerts": alerts,
     "scenarios": scenarios,
     "command line": command_line,
     "calibration": calibration,

@@ -6,6 +6,7 @@ Law: it ends with the test, by its own pid, and nothing of it is kept.
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import select
@@ -135,11 +136,20 @@ class Page:
         return told
 
 
+def _high_pipe() -> tuple[int, int]:
+    """A pipe whose ends are beyond 3 and 4, where the browser wants its own."""
+    low = os.pipe()
+    high = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in low]
+    for end in low:
+        os.close(end)
+    return high[0], high[1]
+
+
 @contextmanager
 def browser(profile: Path) -> Iterator[Page]:
     """A browser with one tab."""
-    to_them, ours = os.pipe()
-    theirs, from_them = os.pipe()
+    to_them, ours = _high_pipe()
+    theirs, from_them = _high_pipe()
 
     def pipes() -> None:
         os.dup2(to_them, 3)
