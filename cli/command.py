@@ -26,9 +26,9 @@ def start(
 ) -> None:
     """Start a rollout: check its plan, hand it to the decider and wait for decision 0 (shadow)."""
     from paritygate.cli.follow import commands, newest_decisions  # noqa: PLC0415
-    from paritygate.cli.validate import read_plan  # noqa: PLC0415
+    from paritygate.cli.validate import read_to_begin  # noqa: PLC0415
 
-    plan = read_plan(plan_file)
+    plan = read_to_begin(plan_file)
     settings = control_settings(bootstrap)
     services = {c.rollout_id: str(c.plan.get("service")) for _, c in commands(settings) if c.plan is not None}
     refuse_start(plan.rollout, plan.service, newest_decisions(settings), services)

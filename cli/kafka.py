@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -111,6 +111,7 @@ def read(
     topic: str,
     *,
     start: Mapping[int, int] | None = None,
+    partitions: Collection[int] | None = None,
     from_end: bool = False,
     follow: bool = False,
     timeout_s: float | None = None,
@@ -118,7 +119,7 @@ def read(
     """Records of ``topic`` (its name on the cluster), per partition in order.
 
     Reads up to the ends of the log and stops, or with ``follow`` goes on. ``start`` gives first offsets per
-    partition. ``timeout_s`` ends a follow after so long; without it, it never ends by itself.
+    partition, ``partitions`` those to read. ``timeout_s`` ends a follow after so long; without it, it never ends.
 
     :raises ConfigError: no such topic.
     :raises BrokerUnavailableError: nobody answered, or the broker went away before the end was reached.
@@ -129,8 +130,9 @@ def read(
     consumer = new_consumer(settings)
     try:
         count = _partition_count(settings, consumer, topic)
-        consumer.assign([TopicPartition(topic, p, (start or {}).get(p, default)) for p in range(count)])
-        yield from _drain(settings, consumer, count, follow=follow, timeout_s=timeout_s)
+        wanted = [p for p in range(count) if partitions is None or p in partitions]
+        consumer.assign([TopicPartition(topic, p, (start or {}).get(p, default)) for p in wanted])
+        yield from _drain(settings, consumer, wanted, follow=follow, timeout_s=timeout_s)
     finally:
         consumer.close()
 
@@ -149,11 +151,11 @@ def _partition_count(settings: KafkaSettings, consumer: Consumer, topic: str) ->
 
 
 def _drain(
-    settings: KafkaSettings, consumer: Consumer, count: int, *, follow: bool, timeout_s: float | None
+    settings: KafkaSettings, consumer: Consumer, wanted: Collection[int], *, follow: bool, timeout_s: float | None
 ) -> Iterator[Record]:
     from confluent_kafka import KafkaError  # noqa: PLC0415
 
-    open_partitions = set(range(count))
+    open_partitions = set(wanted)
     began = heard = time.monotonic()
     while open_partitions or follow:
         message = consumer.poll(_POLL_S)
@@ -166,8 +168,8 @@ def _drain(
             continue
         error = message.error()
         if error is None:
-            heard = now
             yield _record(message)
+            heard = time.monotonic()  # a slow reader is no silent broker
         elif error.code() == KafkaError._PARTITION_EOF:
             heard = now
             open_partitions.discard(message.partition())

@@ -21,6 +21,7 @@ from paritygate.schemas.errors import ConfigError
 if TYPE_CHECKING:
     from paritygate.gates.truth import Truth
     from paritygate.rollouts.forecast import GateForecast, StageForecast
+    from paritygate.rollouts.plan import RolloutPlan
 
 plan_app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Weigh a rollout.yaml before the rollout begins."
@@ -53,9 +54,9 @@ def power(
     plan, truth, rate = read_plan(plan_file), _truth(assume), _rate(rps)
     stages = forecast(plan, rate, truth)
     if as_json:
-        print_json(_as_json(plan.rollout, rate, truth, stages))
+        print_json(_as_json(plan, rate, truth, stages))
     else:
-        _show(plan.rollout, rate, truth, stages)
+        _show(plan, rate, truth, stages)
     if any(s.undecidable or s.floor_too_late for s in stages):
         raise typer.Exit(1)
 
@@ -70,7 +71,7 @@ def lint(
     assume: Assume = None,
     as_json: Json = False,
 ) -> None:
-    """Refuse what contradicts itself or can never be decided (exit code 1), warn of what is unwise."""
+    """Refuse common mistakes, contradictions and the undecidable (exit code 1); warn of what is unwise."""
     from paritygate.rollouts.lint import lint as look  # noqa: PLC0415
     from paritygate.rollouts.yaml_source import read_yaml  # noqa: PLC0415
 
@@ -80,7 +81,13 @@ def lint(
     refused = sum(f.refused for f in found)
     if as_json:
         rows = [
-            {"path": ".".join(map(str, f.path)), "refused": f.refused, "what": f.what, "line": f.line(source)}
+            {
+                "path": ".".join(map(str, f.path)),
+                "mistake": f.mistake,
+                "refused": f.refused,
+                "what": f.what,
+                "line": f.line(source),
+            }
             for f in found
         ]
         print_json({"rollout_id": plan.rollout, "refused": refused, "findings": rows})
@@ -114,11 +121,14 @@ def _truth(assume: list[str] | None) -> Truth:
     return parse_assumptions(texts)
 
 
-def _show(rollout: str, rate: float, truth: Truth, stages: tuple[StageForecast, ...]) -> None:
+def _show(plan: RolloutPlan, rate: float, truth: Truth, stages: tuple[StageForecast, ...]) -> None:
     from paritygate.gates.truth import assumptions  # noqa: PLC0415
     from paritygate.rollouts.forecast import shown  # noqa: PLC0415
+    from paritygate.rollouts.more_time import sentence  # noqa: PLC0415
 
-    print_line(f"rollout {rollout} at {rate:g} requests/s, each answered by both versions")
+    print_line(f"rollout {plan.rollout} at {rate:g} requests/s, each answered by both versions")
+    if longer := sentence(plan.ladder.stages, plan.spend_more_time_when):
+        print_line(longer)
     table = new_table("stage", "gate", "needs p50", "p90", "time p50", "p90", "without mirroring", "verdict")
     for stage in stages:
         name = _stage_name(stage)
@@ -171,11 +181,13 @@ def _sum(times: Iterable[int | None]) -> int | None:
     return sum(known) if len(known) == len(listed) else None
 
 
-def _as_json(rollout: str, rate: float, truth: Truth, stages: tuple[StageForecast, ...]) -> dict[str, Any]:
+def _as_json(plan: RolloutPlan, rate: float, truth: Truth, stages: tuple[StageForecast, ...]) -> dict[str, Any]:
     from paritygate.gates.truth import assumptions  # noqa: PLC0415
 
+    written = {stage.name: stage.minimum_ms for stage in plan.written_stages}
     return {
-        "rollout_id": rollout,
+        "rollout_id": plan.rollout,
+        "spend_more_time_when": list(plan.spend_more_time_when),
         "requests_per_second": rate,
         "assumed": {a.name: a.value for a in assumptions(truth)},
         "decidable": not any(s.undecidable or s.floor_too_late for s in stages),
@@ -184,6 +196,7 @@ def _as_json(rollout: str, rate: float, truth: Truth, stages: tuple[StageForecas
                 "stage": s.stage.name,
                 "weight": s.stage.weight,
                 "minimum_ms": s.stage.minimum_ms,
+                "written_minimum_ms": written[s.stage.name],
                 "minimum_pairs": s.stage.minimum_pairs,
                 "maximum_ms": s.stage.maximum_ms,
                 "floor_ms": s.floor_ms,

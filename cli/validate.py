@@ -28,6 +28,19 @@ def read_plan(path: Path) -> RolloutPlan:
     return RolloutPlan.from_yaml(read_text(path), file=str(path))
 
 
+def read_to_begin(path: Path) -> RolloutPlan:
+    """The plan in a file, to be started: the default policy holds.
+
+    :raises PlanError: as :func:`read_plan`, or it makes a mistake that the policy forbids.
+    """
+    from paritygate.rollouts.mistakes import require_policy  # noqa: PLC0415
+    from paritygate.rollouts.yaml_source import read_yaml  # noqa: PLC0415
+
+    plan = read_plan(path)
+    require_policy(plan, read_yaml(read_text(path), file=str(path)))
+    return plan
+
+
 def read_text(path: Path) -> str:
     """The text of a plan's file.
 
@@ -50,7 +63,9 @@ def validate(
     as_json: Json = False,
 ) -> None:
     """Check a rollout.yaml and print its digest; with --json the whole plan, defaults filled in."""
-    plan = read_plan(plan_file)
+    from paritygate.rollouts.more_time import sentence  # noqa: PLC0415
+
+    plan = read_to_begin(plan_file)
     if as_json:
         print_json({"rollout_id": plan.rollout, "digest": plan.digest(), "plan": plan.to_plain()})
         return
@@ -58,4 +73,6 @@ def validate(
     print_line(f"{plan_file}: rollout {plan.rollout} of {plan.service} is valid")
     print_line(f"digest {plan.digest()}")
     print_line(f"stages {stages}")
+    if longer := sentence(plan.ladder.stages, plan.spend_more_time_when):
+        print_line(f"longer {longer}")
     print_line(f"gates  {', '.join(g.name for g in plan.gates)}")

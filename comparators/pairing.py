@@ -55,7 +55,7 @@ class Pending:
 
     def find(self, request_ids: Iterable[str]) -> I64:
         """Slot of each id that waits, -1 of the others; the ids found wait no longer (see :meth:`release`)."""
-        return np.array(list(map(self.slots.pop, request_ids, repeat(_NOWHERE))), np.int64)
+        return np.fromiter(map(self.slots.pop, request_ids, repeat(_NOWHERE)), np.int64)
 
     def peek(self, request_id: str) -> Rows | None:
         """The waiting row of an id."""
@@ -151,16 +151,19 @@ class Pairing:
         late. None: nothing is settled yet. So is one
         of a time that had to be forgotten for want of room.
         """
-        fresh = self._first_of_request(arm, rows)
+        ids: list[str] = rows.request_id.tolist()
+        distinct = set(ids)
+        unfiled = self.seen.has_none(distinct)
+        fresh = self._first_of_request(arm, ids, distinct, unfiled=unfiled)
         first = rows if fresh is None else rows.take(fresh)
         other = 1 - arm
-        slots = self.pending[other].find(first.request_id.tolist())
+        slots = self.pending[other].find(ids if fresh is None else first.request_id.tolist())
         hit = slots >= 0
         partners = self.pending[other].release(slots[hit])
-        mine = first if hit.all() else first.take(hit)
+        mine, alone = _parted(first, hit)
         baseline, candidate = (mine, partners) if arm == BASELINE else (partners, mine)
-        self.seen.add_pairs(mine.request_id.tolist(), baseline.event_at_ms, candidate.event_at_ms)
-        late = self._wait(arm, first.take(~hit), horizon_ms)
+        self.seen.add_pairs(mine.request_id.tolist(), baseline.event_at_ms, candidate.event_at_ms, unfiled=unfiled)
+        late = self._wait(arm, alone, horizon_ms, unfiled=unfiled) if len(alone) else alone
         repeats = rows.take(~fresh) if fresh is not None else Rows.empty()
         return Arrival(first, baseline, candidate, late, repeats, self._conflicts(arm, repeats))
 
@@ -182,12 +185,10 @@ class Pairing:
         settled = rows.take(~was_pending)
         self.seen.add(arm, settled.request_id.tolist(), settled.event_at_ms)
 
-    def _first_of_request(self, arm: int, rows: Rows) -> B1 | None:
+    def _first_of_request(self, arm: int, ids: list[str], distinct: set[str], *, unfiled: bool) -> B1 | None:
         """Mask of the rows whose id this arm has not shown before; None where that is all of them."""
-        ids = rows.request_id.tolist()
-        distinct = set(ids)
         waiting = self.pending[arm].slots.keys()
-        known = self.seen.known(arm, distinct)
+        known = set() if unfiled else self.seen.known(arm, distinct)
         if not waiting.isdisjoint(distinct):
             known |= waiting & distinct
         if not known and len(distinct) == len(ids):
@@ -199,12 +200,12 @@ class Pairing:
                 fresh[i] = True
         return fresh
 
-    def _wait(self, arm: int, rows: Rows, horizon_ms: int | None) -> Rows:
+    def _wait(self, arm: int, rows: Rows, horizon_ms: int | None, *, unfiled: bool) -> Rows:
         """Let unpaired rows wait, except the late ones, which are returned."""
-        ids = rows.request_id.tolist()
         # Before what is remembered nobody can say whether it is a repeat.
         known = [ms for ms in (horizon_ms, self.seen.horizon.from_ms) if ms is not None]
         late = rows.event_at_ms < max(known) if known else np.zeros(len(rows), np.bool_)
+        ids = [] if unfiled else rows.request_id.tolist()
         settled = self.seen.settled_without(arm, set(ids))
         if settled:
             late |= np.fromiter((i in settled for i in ids), np.bool_, len(ids))
@@ -227,6 +228,13 @@ class Pairing:
                 found[i] = _content(waiting, 0) != _content(repeats, i)
         self.seen.add(arm, repeats.request_id.tolist(), repeats.event_at_ms)
         return found
+
+
+def _parted(rows: Rows, hit: B1) -> tuple[Rows, Rows]:
+    """The rows that are hit, and the others."""
+    if hit.all():
+        return rows, Rows.empty()
+    return (rows.take(hit), rows.take(~hit)) if hit.any() else (Rows.empty(), rows)
 
 
 def _content(rows: Rows, i: int) -> tuple[object, ...]:

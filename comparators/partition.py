@@ -249,8 +249,19 @@ class PartitionJoin:
         if self.replaying or not known:
             return
         self._frontier_ms = max(known)
+        self._pass()
+
+    def repeat(self, frontier_ms: int) -> None:
+        """Like :meth:`advance`, to a time that a report of this partition recorded, whatever the sources say now.
+
+        For counting recorded windows again; a worker never calls it.
+        """
+        self._frontier_ms = frontier_ms if self._frontier_ms is None else max(frontier_ms, self._frontier_ms)
+        self._pass()
+
+    def _pass(self) -> None:
         for rollout in self._rollouts.values():
-            rollout.advance(self._frontier_ms)
+            rollout.advance(self._frontier_ms or 0)
         for rollout_id in [i for i, r in self._rollouts.items() if r.finished]:
             del self._rollouts[rollout_id]
 

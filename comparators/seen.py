@@ -101,10 +101,12 @@ class Seen(Generic[Key]):
     def __len__(self) -> int:
         return len(self._slices)
 
+    def has_none(self, keys: set[Key]) -> bool:
+        """Whether none of the keys is filed, of either arm."""
+        return self._slices.keys().isdisjoint(keys)
+
     def known(self, arm: int, keys: set[Key]) -> set[Key]:
         """Those of the keys whose event of this arm was read and waits no longer."""
-        if self._slices.keys().isdisjoint(keys):
-            return set()
         return {key for key in self._slices.keys() & keys if self._has(arm, self._slices[key])}
 
     def settled_without(self, arm: int, keys: set[Key]) -> set[Key]:
@@ -116,10 +118,13 @@ class Seen(Generic[Key]):
         piece = slices[arm]
         return piece is not None and self.horizon.remembers(piece)
 
-    def add_pairs(self, keys: list[Key], baseline_at_ms: I64, candidate_at_ms: I64) -> None:
-        """Both arms' events of these requests are settled."""
+    def add_pairs(
+        self, keys: list[Key], baseline_at_ms: I64, candidate_at_ms: I64, *, unfiled: bool = False
+    ) -> None:
+        """Both arms' events of these requests are settled. ``unfiled``: none of them is filed, as was asked."""
         if keys:
-            self._file(keys, self.horizon.of(baseline_at_ms), self.horizon.of(candidate_at_ms))
+            ours, theirs = (self.horizon.of(at_ms) for at_ms in (baseline_at_ms, candidate_at_ms))
+            self._file(keys, ours, theirs, unfiled=unfiled)
 
     def add(self, arm: int, keys: list[Key], event_at_ms: I64) -> None:
         """One arm's events of these requests are settled."""
@@ -135,12 +140,12 @@ class Seen(Generic[Key]):
         self.horizon.move(horizon_ms)
         self._drop()
 
-    def _file(self, keys: list[Key], ours: I64 | None, theirs: I64 | None) -> None:
+    def _file(self, keys: list[Key], ours: I64 | None, theirs: I64 | None, *, unfiled: bool = False) -> None:
         newest = max(int(pieces.max()) for pieces in (ours, theirs) if pieces is not None)
         if not self.horizon.remembers(newest):
             return
         slices = _coded(len(keys), ours, theirs)
-        if self._slices.keys().isdisjoint(keys):
+        if unfiled or self._slices.keys().isdisjoint(keys):
             before = len(self._slices)
             self._slices.update(zip(keys, slices, strict=True))
             fresh = keys if len(self._slices) - before == len(keys) else list(dict.fromkeys(keys))

@@ -63,8 +63,8 @@ class Vocabulary:
         codes = [self._codes(k, columns[d], rows) for k, d in enumerate(self.dimensions)]
         first, inverse = _combinations(codes)
         found = np.zeros(len(first), np.int32)
-        for place in np.argsort(first).tolist():  # in order of appearance
-            found[place] = self._cell(tuple(int(c[first[place]]) for c in codes))
+        order = np.argsort(first)  # in order of appearance
+        found[order] = list(map(self._cell, zip(*(c[first[order]].tolist() for c in codes), strict=True)))
         cells: I32 = found[inverse]
         return cells
 

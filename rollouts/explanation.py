@@ -70,7 +70,8 @@ def _lines(rule: Rule, decision: GateDecision, plan: RolloutPlan) -> dict[str, A
     stage = names.index(decision.from_stage) if decision.from_stage in names else 0
     counted = {v.gate: None for v in _deciding(rule, decision) if v.gate in plan.promotion_gates}
     plain = plan.to_plain()
-    return {key: _value(plain, key) for key in plan_keys(rule, stage, iter(counted))}
+    keys = plan_keys(rule, stage, iter(counted))
+    return {key: _value(plain, key) for key in keys if key.partition(".")[0] in plain}
 
 
 def _deciding(rule: Rule, decision: GateDecision) -> list[VerdictRecord]:

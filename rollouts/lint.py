@@ -1,13 +1,13 @@
 """Lint: what is wrong with a plan that can be read: contradictions, and what can never be decided.
 
-Law: a refusal names something that cannot work as written; everything that only may be unwise is a warning.
+Law: a refusal names something that cannot work as written, or that the default policy forbids; everything that only
+may be unwise is a warning. The common mistakes of rollouts are those of :mod:`~paritygate.rollouts.mistakes`.
 Each finding stands at a place in the file. Without a rate of requests only running time has a rate.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
@@ -16,14 +16,13 @@ from paritygate.gates.power import Sample, needed
 from paritygate.gates.reasons import percent
 from paritygate.gates.spec import GateSpec
 from paritygate.gates.truth import Truth
+from paritygate.rollouts.finding import Finding, refuse, warn
 from paritygate.rollouts.forecast import Decidable, forecast
+from paritygate.rollouts.mistakes import mistakes, settle_s
+from paritygate.rollouts.more_time import LOW_PERCENT
 from paritygate.rollouts.plan import GATES_KEY, RolloutPlan
-from paritygate.rollouts.yaml_source import Path, YamlSource, dotted
+from paritygate.rollouts.yaml_source import Path, YamlSource
 
-#: A stage should not show the candidate to more than so many times the users of the one before.
-LARGEST_JUMP: Final = 5.0
-#: Nor the first one to more than so much of the traffic, in percent.
-LARGEST_FIRST_PERCENT: Final = 5
 #: Live stages that all last so long will meet the bursts of single instances.
 LONG_STAGE_S: Final = 600
 #: Beyond this chance of error a verdict is no proof.
@@ -34,21 +33,6 @@ MANY_SCORED: Final = 3000.0
 FEW_EVENTS: Final = 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One problem. ``path``: keys from the root of the plan. ``refused``: the plan cannot work as it is."""
-
-    path: Path
-    what: str
-    refused: bool
-
-    def line(self, source: YamlSource) -> str:
-        """``file:line:column path: what``; warnings say so."""
-        line, column = source.place_of_value(self.path)
-        place = f"{source.file}:{line}:{column}" if line else source.file
-        return f"{place} {dotted(self.path)}: {'' if self.refused else 'warning: '}{self.what}"
-
-
 def lint(
     plan: RolloutPlan, source: YamlSource, requests_per_second: float | None = None, truth: Truth | None = None
 ) -> tuple[Finding, ...]:
@@ -57,7 +41,7 @@ def lint(
     ``source``: the text the plan was read from. ``requests_per_second``: None leaves out what depends on it.
     """
     assumed = truth or Truth()
-    found = [*_gates(plan, source, assumed), *_stages(plan), *_whole(plan)]
+    found = [*mistakes(plan, source), *_gates(plan, source, assumed), *_stages(plan), *_whole(plan)]
     if requests_per_second is None:
         found += [*_never(plan, assumed), *_time(plan, 1.0, assumed, (Sample.HOURS,))]
     else:
@@ -65,33 +49,25 @@ def lint(
     return tuple(sorted(found, key=lambda f: (not f.refused, source.place_of_value(f.path))))
 
 
-def _refuse(path: Path, what: str) -> Finding:
-    return Finding(path=path, what=what, refused=True)
-
-
-def _warn(path: Path, what: str) -> Finding:
-    return Finding(path=path, what=what, refused=False)
-
-
 def _gates(plan: RolloutPlan, source: YamlSource, truth: Truth) -> Iterator[Finding]:
     for gate in plan.gates:
         path: Path = (GATES_KEY, gate.name)
         if gate.segment_maximum is not None and gate.segment_maximum < gate.limit:
             what = f"is below maximum ({gate.limit:g}): when every segment keeps it, all together do, unasked"
-            yield _refuse((*path, "segment_maximum"), what)
+            yield refuse((*path, "segment_maximum"), what)
         if gate.kind is Kind.EVENTS and gate.max_rate_to_exclude_per_hour is None:
             what = "without max_rate_to_exclude_per_hour a minute without events counts as proof; write e.g. 1"
-            yield _warn(path, what)
+            yield warn(path, what)
         if gate.kind is Kind.RATE:
             yield from _rate_floors(gate, path, source, truth, plan.alpha_promote)
         if gate.kind is Kind.OUTCOME:
             need = needed(gate, truth, plan.alpha_promote)
             if need.p90 is not None and need.p90 > MANY_SCORED:
                 what = f"this margin takes about {need.p90:,.0f} scored pairs in every stage"
-                yield _warn((*path, gate.rule.value), f"{what}; widen it or score a large paired sample")
+                yield warn((*path, gate.rule.value), f"{what}; widen it or score a large paired sample")
         for alpha in ("alpha_rollback", "alpha_promote"):
             if (getattr(gate, alpha) or 0.0) > LARGEST_ALPHA:
-                yield _warn((*path, alpha), f"is a chance of error above {LARGEST_ALPHA:g}: hardly a proof")
+                yield warn((*path, alpha), f"is a chance of error above {LARGEST_ALPHA:g}: hardly a proof")
     yield from _ordered(plan)
     yield from _implied(plan)
     yield from _bursts(plan, source)
@@ -105,10 +81,10 @@ def _rate_floors(
     # Only a floor that was written down is spoken of: the default is no promise.
     if floor in source.values and clean is not None and gate.minimum_samples < clean:
         what = f"binds nothing: without a single failure the proof takes {clean:,.0f} observations"
-        yield _warn(floor, what)
+        yield warn(floor, what)
     if gate.minimum_bad_events < FEW_EVENTS:
         what = "a single bad event may roll back; write 2 or more unless one is one too many"
-        yield _warn((*path, "minimum_bad_events"), what)
+        yield warn((*path, "minimum_bad_events"), what)
 
 
 def _without_failures(truth: Truth) -> Truth:
@@ -120,17 +96,17 @@ def _without_failures(truth: Truth) -> Truth:
 
 def _bursts(plan: RolloutPlan, source: YamlSource) -> Iterator[Finding]:
     """Long stages, and no gate that bears what one instance does in a minute."""
-    live = [s for s in plan.stages[:-1] if s.weight]
+    live = [s for s in plan.ladder.stages[:-1] if s.weight]
     burdened = [g for g in plan.gates if g.required and g.kind in {Kind.RATE, Kind.LATENCY}]
     # Written out as false it is a choice, and none to be reminded of.
     if not burdened or any((GATES_KEY, g.name, "tolerate_bursts") in source.values for g in burdened):
         return
-    if all(s.minimum_seconds >= LONG_STAGE_S for s in live):
-        minutes = min(s.minimum_seconds for s in live) // 60
+    if all(s.minimum_ms >= LONG_STAGE_S * 1000 for s in live):
+        minutes = min(s.minimum_ms for s in live) // 60_000
         what = (
             f"{minutes} minutes and more in every live stage: one instance that fails for a minute will roll back"
         )
-        yield _warn((GATES_KEY, burdened[0].name), f"{what}; write tolerate_bursts: true to bear that")
+        yield warn((GATES_KEY, burdened[0].name), f"{what}; write tolerate_bursts: true to bear that")
 
 
 def _ordered(plan: RolloutPlan) -> Iterator[Finding]:
@@ -140,7 +116,7 @@ def _ordered(plan: RolloutPlan) -> Iterator[Finding]:
     for lower, higher in pairwise(limits):
         if lower.measure != higher.measure and lower.limit > higher.limit:
             what = f"is above the limit of {higher.name} ({higher.limit:g}): it can never be the one that fails"
-            yield _refuse((GATES_KEY, lower.name, lower.rule.value), what)
+            yield refuse((GATES_KEY, lower.name, lower.rule.value), what)
 
 
 def _implied(plan: RolloutPlan) -> Iterator[Finding]:
@@ -150,7 +126,7 @@ def _implied(plan: RolloutPlan) -> Iterator[Finding]:
         tighter = [g for g in required if (g.measure, g.rule) == (gate.measure, gate.rule) and _tighter(g, gate)]
         if tighter:
             what = f"says less than {tighter[0].name} ({tighter[0].limit:g}), which is required too"
-            yield _warn((GATES_KEY, gate.name, gate.rule.value), what)
+            yield warn((GATES_KEY, gate.name, gate.rule.value), what)
 
 
 def _tighter(one: GateSpec, other: GateSpec) -> bool:
@@ -161,49 +137,34 @@ def _tighter(one: GateSpec, other: GateSpec) -> bool:
 
 
 def _stages(plan: RolloutPlan) -> Iterator[Finding]:
-    settle_s = (plan.join.window_ms + plan.join.grace_ms) / 1000.0
-    last = len(plan.stages) - 1
-    for i, stage in enumerate(plan.stages):
-        path: Path = ("stages", i)
-        if i == last:
-            if stage.maximum_seconds is not None:
-                yield _warn((*path, "maximum_seconds"), "does nothing in the last stage: nothing stands above it")
-            if stage.approval == "required":
-                yield _warn((*path, "approval"), "does nothing in the last stage: nothing stands above it")
-            break
-        if stage.maximum_seconds is not None and stage.maximum_seconds <= settle_s:
-            what = f"ends before the first window is counted ({settle_s:g} s: window_ms + grace_ms)"
-            yield _refuse((*path, "maximum_seconds"), what)
-        if stage.minimum_seconds < settle_s:
-            what = f"is shorter than window_ms + grace_ms ({settle_s:g} s), so this floor binds nothing"
-            yield _warn((*path, "minimum_seconds"), what)
-    live = [(i, s) for i, s in enumerate(plan.stages) if s.weight]
-    if live[0][1].weight > LARGEST_FIRST_PERCENT:
-        what = f"the first users are {live[0][1].weight} % of all; begin with {LARGEST_FIRST_PERCENT} % or less"
-        yield _warn(("stages", live[0][0], "weight"), what)
-    for (_, below), (i, here) in pairwise(live):
-        if here.weight > LARGEST_JUMP * below.weight:
-            what = (
-                f"{here.weight / below.weight:g} times the stage before; at most {LARGEST_JUMP:g} times is careful"
-            )
-            yield _warn(("stages", i, "weight"), what)
+    *below, last = enumerate(plan.ladder.stages)
+    path: Path = ("stages", last[0])
+    if last[1].maximum_ms is not None:
+        yield warn((*path, "maximum_seconds"), "does nothing in the last stage: nothing stands above it")
+    if last[1].approval:
+        yield warn((*path, "approval"), "does nothing in the last stage: nothing stands above it")
+    for i, stage in below:
+        if stage.maximum_ms is not None and stage.maximum_ms <= settle_s(plan) * 1000.0:
+            what = f"ends before the first window is counted ({settle_s(plan):g} s: window_ms + grace_ms)"
+            yield refuse(("stages", i, "maximum_seconds"), what)
 
 
 def _whole(plan: RolloutPlan) -> Iterator[Finding]:
-    settle_s = (plan.join.window_ms + plan.join.grace_ms) / 1000.0
-    if not plan.segments:
-        yield _warn(("segments",), "none declared: harm that an average hides will not be looked for")
+    if plan.spend_more_time_when and all(s.minimum_ms == 0 for s in plan.ladder.stages if s.weight <= LOW_PERCENT):
+        what = f"does nothing: no stage up to {LOW_PERCENT} % has minimum_seconds"
+        yield warn(("spend_more_time_when",), what)
     for alpha in ("alpha_rollback", "alpha_promote"):
         if getattr(plan, alpha) > LARGEST_ALPHA:
-            yield _warn((alpha,), f"is a chance of error above {LARGEST_ALPHA:g}: hardly a proof")
+            yield warn((alpha,), f"is a chance of error above {LARGEST_ALPHA:g}: hardly a proof")
     if plan.on_timeout == "rollback" and all(s.maximum_seconds is None for s in plan.stages[:-1]):
-        yield _warn(("on_timeout",), "does nothing: no stage that can be left has maximum_seconds")
-    if plan.no_data_seconds <= settle_s:
-        what = f"is not longer than window_ms + grace_ms ({settle_s:g} s): every look would find no data"
-        yield _refuse(("no_data_seconds",), what)
-    if plan.candidate_silent_seconds <= settle_s:
-        what = f"is not longer than window_ms + grace_ms ({settle_s:g} s): a pause of the traffic may roll back"
-        yield _warn(("candidate_silent_seconds",), what)
+        yield warn(("on_timeout",), "does nothing: no stage that can be left has maximum_seconds")
+    settle = settle_s(plan)
+    if plan.no_data_seconds <= settle:
+        what = f"is not longer than window_ms + grace_ms ({settle:g} s): every look would find no data"
+        yield refuse(("no_data_seconds",), what)
+    if plan.candidate_silent_seconds <= settle:
+        what = f"is not longer than window_ms + grace_ms ({settle:g} s): a pause of the traffic may roll back"
+        yield warn(("candidate_silent_seconds",), what)
 
 
 def _never(plan: RolloutPlan, truth: Truth) -> Iterator[Finding]:
@@ -211,7 +172,7 @@ def _never(plan: RolloutPlan, truth: Truth) -> Iterator[Finding]:
     for gate in plan.gates:
         if not needed(gate, truth, plan.alpha_promote).provable:
             what = "is never proven for the healthy candidate assumed here (see 'paritygate plan power')"
-            yield _warn((GATES_KEY, gate.name, gate.rule.value), what)
+            yield warn((GATES_KEY, gate.name, gate.rule.value), what)
 
 
 def _time(
@@ -223,11 +184,11 @@ def _time(
     for i, stage in enumerate(forecast(plan, requests_per_second, truth)):
         if Sample.PAIRS in samples and stage.floor_too_late:
             what = f"does not come within maximum_seconds at {requests_per_second:g} requests/s"
-            yield _refuse(("stages", i, "minimum_pairs"), what)
+            yield refuse(("stages", i, "minimum_pairs"), what)
         for gate in stage.gates:
             if gate.need.sample not in samples:
                 continue
-            say = _refuse if gate.required else _warn
+            say = refuse if gate.required else warn
             if gate.decidable is Decidable.TOO_LATE:
                 what = f"{gate.gate} is not decidable within it in stage {stage.stage.name}: {gate.advice}"
                 yield say(("stages", i, "maximum_seconds"), what)
@@ -236,7 +197,7 @@ def _time(
                 what = (
                     f"{gate.gate} is not decidable for {share} within maximum_seconds of stage {stage.stage.name}"
                 )
-                yield _warn(("prove_segments_above_ratio",), f"{what}: {gate.advice}")
+                yield warn(("prove_segments_above_ratio",), f"{what}: {gate.advice}")
             elif gate.decidable is Decidable.NEVER and gate.gate not in never:
                 never.add(gate.gate)
                 yield say((GATES_KEY, gate.gate, rules[gate.gate]), f"can never be proven: {gate.advice}")

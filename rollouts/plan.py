@@ -15,7 +15,14 @@ from functools import cached_property
 from typing import Annotated, Any, Final, Literal, Self
 
 import orjson
-from pydantic import Field, ValidationError, WithJsonSchema, field_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    WithJsonSchema,
+    field_validator,
+    model_serializer,
+)
 
 from paritygate.comparators.measuring import LATENCY_RATIO
 from paritygate.comparators.settings import JoinSettings
@@ -23,6 +30,7 @@ from paritygate.gates.measures import LABEL_SHIFT
 from paritygate.gates.spec import KEYS, GateError, GateSpec, parse_gates
 from paritygate.rollouts.complaint import complain, did_you_mean, gate_problem, problem
 from paritygate.rollouts.ladder import Ladder, Stage
+from paritygate.rollouts.more_time import CIRCUMSTANCES, LOW_PERCENT, Circumstance, lengthened
 from paritygate.rollouts.sections import (
     DEFAULT_STAGES,
     SHADOW,
@@ -63,6 +71,7 @@ class RolloutPlan(Section):
     ratio of a stage's requests, too; 1 asks all requests together only, 0.05 takes about 20 times the pairs.
     ``sample_ratio``: whether users must meet the candidate as often as a stage's weight says. Only shown unless
     ``required``: where keys are users or tenants, one large key is a mismatch without any fault.
+    ``spend_more_time_when``: circumstances in which the low stages last longer than written (:mod:`.more_time`).
     """
 
     rollout: Id = Field(description="the id of this rollout, never used again")
@@ -75,6 +84,13 @@ class RolloutPlan(Section):
     )
     impact: Literal["low", "normal", "high"] = "normal"
     stages: Annotated[tuple[StageSection, ...], Field(strict=False, max_length=8)] = DEFAULT_STAGES
+    spend_more_time_when: Annotated[
+        tuple[Circumstance, ...], Field(strict=False, json_schema_extra={"uniqueItems": True})
+    ] = Field(
+        default=(),
+        description=f"each one adds minimum_seconds once more to every stage up to {LOW_PERCENT} %: "
+        + "; ".join(f"{name}: {why}" for name, why in CIRCUMSTANCES.items()),
+    )
     promotion_gates: Annotated[dict[str, Any], WithJsonSchema(_GATES_SCHEMA)] = Field(
         description="what the candidate must prove: gate name to rule"
     )
@@ -96,9 +112,9 @@ class RolloutPlan(Section):
     def _a_ladder(cls, stages: tuple[StageSection, ...]) -> tuple[StageSection, ...]:
         # Not min_length: pydantic would report it in place of the error of an entry.
         if len(stages) < 3:
-            raise problem((), "needs at least shadow, one stage of live traffic below 100 %, and 100 %")
+            raise problem((), "no canary: needs at least shadow, one stage of live traffic below 100 %, and 100 %")
         if stages[0].weight != 0 or stages[0].name != SHADOW:
-            raise problem((0,), "the first stage must be shadow with weight 0: proof comes before users")
+            raise problem((0,), "no shadow stage: the first must be shadow with weight 0, proof comes before users")
         for i in range(1, len(stages)):
             below, here = stages[i - 1], stages[i]
             if here.weight <= below.weight:
@@ -110,6 +126,15 @@ class RolloutPlan(Section):
         if stages[-1].weight != 100:
             raise problem((len(stages) - 1, "weight"), "the last stage must have weight 100")
         return stages
+
+    @field_validator("spend_more_time_when")
+    @classmethod
+    def _each_circumstance_once(cls, found: tuple[Circumstance, ...]) -> tuple[Circumstance, ...]:
+        for i, name in enumerate(found):
+            if name in found[:i]:
+                raise problem((i,), f'"{name}" stands twice')
+        # In one order, whatever the file's: the same meaning is the same digest.
+        return tuple(name for name in CIRCUMSTANCES if name in found)
 
     @field_validator("segments")
     @classmethod
@@ -166,6 +191,11 @@ class RolloutPlan(Section):
         """Plain JSON data with every default filled in; :meth:`from_plain` reads it back to an equal plan."""
         return self.model_dump(mode="json")
 
+    @model_serializer(mode="wrap")
+    def _as_before(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Without any the digest is that of the builds that knew none: what is recorded stays readable.
+        return {k: v for k, v in plain(self).items() if k != "spend_more_time_when" or v}
+
     def digest(self) -> str:
         """SHA-256 in hex of the canonical JSON of :meth:`to_plain`; a decision's ``policy_digest``."""
         return self.plan_digest
@@ -182,19 +212,22 @@ class RolloutPlan(Section):
 
     @cached_property
     def ladder(self) -> Ladder:
-        """The stages as rungs."""
-        return Ladder(
-            tuple(
-                Stage(
-                    name=s.name,
-                    weight=s.weight,
-                    minimum_ms=s.minimum_seconds * 1000,
-                    minimum_pairs=s.minimum_pairs,
-                    maximum_ms=None if s.maximum_seconds is None else s.maximum_seconds * 1000,
-                    approval=s.approval == "required",
-                )
-                for s in self.stages
+        """The stages as they are obeyed: the low ones longer than written, where the plan asks for it."""
+        return Ladder(tuple(lengthened(stage, self.spend_more_time_when) for stage in self.written_stages))
+
+    @property
+    def written_stages(self) -> tuple[Stage, ...]:
+        """The stages with the times that stand in the file."""
+        return tuple(
+            Stage(
+                name=s.name,
+                weight=s.weight,
+                minimum_ms=s.minimum_seconds * 1000,
+                minimum_pairs=s.minimum_pairs,
+                maximum_ms=None if s.maximum_seconds is None else s.maximum_seconds * 1000,
+                approval=s.approval == "required",
             )
+            for s in self.stages
         )
 
     @property

@@ -50,10 +50,16 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(12, HOLD, (ENVIRONMENT,), "the baseline is sick too", ("{gates}",)),
     Rule(
         13, PROMOTE, ("proven",), "every required gate passes and every floor is met",
-        ("{gates}", "{stage}.minimum_pairs", "{stage}.minimum_seconds"),
+        ("{gates}", "{stage}.minimum_pairs", "{stage}.minimum_seconds", "spend_more_time_when"),
     ),
-    Rule(14, ROLLBACK, ("timeout",), "no proof within the longest time", ("{stage}.maximum_seconds", "on_timeout")),
-    Rule(15, HOLD, ("timeout",), "no proof within the longest time", ("{stage}.maximum_seconds", "on_timeout")),
+    Rule(
+        14, ROLLBACK, ("timeout",), "no proof within the longest time",
+        ("{stage}.maximum_seconds", "spend_more_time_when", "on_timeout"),
+    ),
+    Rule(
+        15, HOLD, ("timeout",), "no proof within the longest time",
+        ("{stage}.maximum_seconds", "spend_more_time_when", "on_timeout"),
+    ),
     Rule(
         16, HOLD, ("partition_behind",), "a partition is behind, or has never reported",
         ("join.window_ms", "join.grace_ms", "join.lateness_ms"),
@@ -64,7 +70,10 @@ RULES: Final[tuple[Rule, ...]] = (
         ("{stage}.weight", "{stage}.minimum_pairs"),
     ),
     Rule(19, HOLD, ("floor_pairs",), "fewer pairs than the stage asks for", ("{stage}.minimum_pairs",)),
-    Rule(20, HOLD, ("floor_time",), "less time than the stage asks for", ("{stage}.minimum_seconds",)),
+    Rule(
+        20, HOLD, ("floor_time",), "less time than the stage asks for",
+        ("{stage}.minimum_seconds", "spend_more_time_when"),
+    ),
     Rule(21, HOLD, (APPROVAL_NEEDED,), "all is proven, and nobody has approved yet", ("{stage}.approval",)),
 )  # fmt: skip
 

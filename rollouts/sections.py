@@ -117,7 +117,8 @@ class OutputSection(Section):
     """What a well-formed answer looks like.
 
     ``required``: keys the output must have. ``labels``: the values that the label may take, empty = any.
-    ``json_schema``: a JSON Schema for the whole output, on top of the other rules.
+    ``json_schema``: a JSON Schema for the whole output, on top of the other rules. ``machine_consumed``: whether
+    programs read the outputs; then a gate on their validation is required.
     """
 
     required: Texts = ("prediction", "confidence", "model_version")
@@ -125,6 +126,13 @@ class OutputSection(Section):
     confidence_field: str = "confidence"
     label_field: str = "prediction"
     json_schema: dict[str, Any] | None = None
+    machine_consumed: bool = Field(
+        default=True, description="whether programs read the answers; then schema_validation_pass_rate is required"
+    )
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {k: v for k, v in plain(self).items() if (k, v) != ("machine_consumed", True)}
 
     @field_validator("json_schema")
     @classmethod
@@ -137,7 +145,7 @@ class OutputSection(Section):
 
     def rules(self) -> OutputRules:
         """The same for the validator."""
-        return OutputRules(**self.model_dump())
+        return OutputRules(**self.model_dump(exclude={"machine_consumed"}))
 
 
 class DiffSection(Section):

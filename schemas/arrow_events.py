@@ -178,10 +178,16 @@ def _is_constant(column: Any) -> bool:
         return False
     offsets = string_offsets(column)
     size = int(offsets[1] - offsets[0])
-    if int(offsets[-1] - offsets[0]) != size * count or (np.diff(offsets) != size).any():
+    if int(offsets[-1] - offsets[0]) != size * count or (offsets[1:] - offsets[:-1] != size).any():
         return False
-    content = _content(column, offsets).reshape(count, size)
-    return bool((content == content[0]).all())
+    return _repeats(_content(column, offsets), size)
+
+
+def _repeats(content: Any, size: int) -> bool:
+    """Whether some bytes are the same ``size`` bytes again and again: then each is that of ``size`` before."""
+    # The ends are looked at first: most columns that vary differ there.
+    ends = np.array_equal(content[:size], content[len(content) - size :])
+    return ends and np.array_equal(content[size:], content[: len(content) - size])
 
 
 def _raw(column: Any) -> list[bytes]:
@@ -245,12 +251,13 @@ def _by_key(column: Any) -> list[tuple[str, I64, I64, Any]]:
 
     :raises LayoutError: a row names a key twice.
     """
-    row, keys, items = _entries(column)
-    repeated = _repeated_keys(row, keys, len(column))
+    repeated = _repeated_keys(column)
     if repeated:
-        size = len(repeated)
+        size, first = len(repeated), column.offsets[0].as_py()
+        items = column.items.slice(first, len(column) * size)
         every = np.arange(len(column))
         return [(key, every, every * size + place, items) for place, key in enumerate(repeated)]
+    row, keys, items = _entries(column)
     codes = _codes(keys)
     found: list[tuple[str, I64, I64, Any]] = []
     for code, key in enumerate(codes.values):
@@ -262,17 +269,17 @@ def _by_key(column: Any) -> list[tuple[str, I64, I64, Any]]:
     return found
 
 
-def _repeated_keys(row: I64, keys: Any, rows: int) -> list[str] | None:
+def _repeated_keys(column: Any) -> list[str] | None:
     """The keys of each row where all rows are known to have the same ones in the same order, each once."""
-    size = len(keys) // rows if rows else 0
-    if not size or not np.array_equal(row, np.repeat(np.arange(rows), size)):
+    starts = column.offsets.to_numpy()
+    rows, first = len(column), int(starts[0])
+    size = int(starts[1]) - first if rows else 0
+    if not size or (starts[1:] - starts[:-1] != size).any():
         return None
+    keys = column.keys.slice(first, rows * size)
     offsets = string_offsets(keys)
-    lengths = np.diff(offsets).reshape(rows, size)
-    if (lengths != lengths[0]).any():
-        return None
-    content = _content(keys, offsets).reshape(rows, -1)
-    if (content != content[0]).any():
+    lengths = (offsets[1:] - offsets[:-1]).reshape(rows, size)
+    if (lengths != lengths[0]).any() or not _repeats(_content(keys, offsets), int(lengths[0].sum())):
         return None
     names = _texts(keys.slice(0, size))
     return names if len(set(names)) == size else None

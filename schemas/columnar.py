@@ -9,6 +9,7 @@ take goes record by record through the codec, which also words every reason.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -32,6 +33,9 @@ from paritygate.schemas.registry import REGISTRY, SINGLE_OBJECT, Registry
 MAX_RUN_BYTES = 32 << 20
 #: The same for JSON: plain Python values are many times as large, and should fit into the processor's cache.
 JSON_RUN_BYTES = 256 << 10
+
+#: Most first records are shorter.
+_FIRST_BYTES = 4 << 10
 
 _Body = bytes | memoryview
 _JSON = JsonLayout()
@@ -150,10 +154,8 @@ class _Decoder:
         """The layout of a batch judging by its first record, ``None`` where it must go record by record."""
         if not batch.count or not -SAFE_MS <= batch.base_timestamp_ms <= SAFE_MS:
             return None
-        try:
-            # The first record may be long, but a copy of the body is cheap next to decoding it.
-            first, _ = read_record(batch, bytes(body), 0)
-        except DecodeError:
+        first = _first_record(batch, body)
+        if first is None:
             return None
         if first.key is None or first.headers or not first.value:
             return None
@@ -300,6 +302,14 @@ class _Decoder:
                 reason=str(error),
             )
         )
+
+
+def _first_record(batch: RecordBatch, body: _Body) -> Record | None:
+    """The first record of a batch, mostly without a copy of the body; ``None`` where it is malformed."""
+    for part in (body[:_FIRST_BYTES], body):
+        with suppress(DecodeError):
+            return read_record(batch, bytes(part), 0)[0]
+    return None
 
 
 def _poison(record: Record, error: PoisonError) -> Poison:

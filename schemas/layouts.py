@@ -271,7 +271,8 @@ def _map_bytes(column: Any, avro: str) -> Any:
 
 def string_lengths(column: Any) -> I64:
     """UTF-8 bytes of each row of an Arrow string column, 0 where it is null."""
-    return np.diff(string_offsets(column)).astype(np.int64)
+    offsets = string_offsets(column)
+    return np.subtract(offsets[1:], offsets[:-1], dtype=np.int64)
 
 
 def string_offsets(column: Any) -> I32:
@@ -290,6 +291,9 @@ def _varint_bytes(numbers: I64) -> Any:
     """Bytes of each number as a zig-zag varint; one number where all are alike."""
     if not len(numbers):
         return 0
+    lowest, highest = int(numbers.min()), int(numbers.max())
+    if lowest >= 0 and _bytes_of(2 * lowest) == (alike := _bytes_of(2 * highest)):
+        return alike
     zigzag = ((numbers << 1) ^ (numbers >> 63)).view(np.uint64)
     fewest, most = _bytes_of(int(zigzag.min())), _bytes_of(int(zigzag.max()))
     if fewest == most:

@@ -132,6 +132,10 @@ class Counter(Metric):
         "paritygate_worker_commands_refused_total", ("why",), "streams",
         "commands that change nothing: refused (late, or not fitting where the rollout stands), undecodable",
     )  # fmt: skip
+    NOTIFICATIONS = (
+        "paritygate_notifications_total", ("target", "result"), "cli",
+        "messages to people: taken, failed (a try), given_up",
+    )  # fmt: skip
     DECISIONS = ("rollout_decisions_total", ("rollout", "action"), "streams", "decisions written")
 
 

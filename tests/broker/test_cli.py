@@ -42,6 +42,7 @@ owner: ada@example.com
 rollback_condition: any required gate fails
 promotion_gates:
   error_rate: {maximum: 0.01}
+  schema_validation_pass_rate: {minimum: 0.99}
 """
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import orjson
 import pytest
 from confluent_kafka import Producer
 
+from paritygate.cli.broker import RunningBroker
+from paritygate.cli.main import main
 from paritygate.rollouts.plan import RolloutPlan
 from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.codec import decode_report
@@ -147,19 +150,53 @@ def test_five_kills_change_nothing(
     assert difference(streamed(found), want) == ""
 
 
-def test_every_record_is_in_one_bin(
-    kafka: KafkaBench, rollout: tuple[KafkaSettings, RolloutPlan], tmp_path: Path
-) -> None:
-    """The offsets that the reports name as applied are the offsets that the topics hold."""
-    settings, plan = rollout
-    with WorkerProcess(settings, tmp_path, idle_after_ms=IDLE_AFTER_MS) as worker:
+@dataclass(frozen=True)
+class Run:
+    """A worker's whole life: what it read, and what it reported."""
+
+    kafka: KafkaBench
+    settings: KafkaSettings
+    found: list[WindowReport]
+
+
+@pytest.fixture(scope="module")
+def short_run(broker: RunningBroker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """One small run of one worker, that several tests look at."""
+    kafka = KafkaBench(broker, "short-run")
+    settings = kafka.settings()
+    kafka.create_topics(settings)
+    plan = plan_for("short")
+    start_rollout(kafka, settings, plan)
+    with WorkerProcess(settings, tmp_path_factory.mktemp("worker"), idle_after_ms=IDLE_AFTER_MS) as worker:
         worker.wait_owning()
         traffic = make_traffic(plan.rollout, requests=1_000, start_ms=now_ms() + LEAD_MS, span_ms=2_000, seed=5)
         for _ in feed(settings, traffic):
             pass
         found = reports_once(kafka, settings, 1_000)
         assert worker.terminate() == 0
+    yield Run(kafka, settings, found)
+    kafka.close()
 
-    applied = {(s.topic, s.partition): s.next for r in sorted(found, key=lambda r: r.revision) for s in r.sources}
-    held = kafka.read(settings.topic(PREDICTIONS_PRIMARY.name))
+
+def test_every_record_is_in_one_bin(short_run: Run) -> None:
+    """The offsets that the reports name as applied are the offsets that the topics hold."""
+    reports = sorted(short_run.found, key=lambda r: r.revision)
+    applied = {(s.topic, s.partition): s.next for r in reports for s in r.sources}
+    held = short_run.kafka.read(short_run.settings.topic(PREDICTIONS_PRIMARY.name))
     assert sum(n for (topic, _), n in applied.items() if topic == PREDICTIONS_PRIMARY.name) == len(held)
+
+
+def test_replay_from_raw_counts_what_a_worker_counted(
+    short_run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A real worker's windows are made again from the raw topics, count by count, and give its decisions."""
+    monkeypatch.setenv("PARITYGATE_BOOTSTRAP", short_run.settings.bootstrap)
+    monkeypatch.setenv("PARITYGATE_TOPIC_PREFIX", short_run.settings.topic_prefix)
+    code = main(("replay", "short", "--from-raw", "--json"))
+
+    answer = orjson.loads(capsys.readouterr().out)
+    recorded = {(r.partition, r.window_start_ms) for r in short_run.found}
+    assert [w["differences"] for w in answer["windows"]] == [[], [], [], []]
+    assert sum(w["identical"] for w in answer["windows"]) >= len(recorded)
+    assert {d["replay"] for d in answer["decisions"]} == {"identical"}
+    assert (code, answer["holds"]) == (0, True)

@@ -18,7 +18,9 @@ import yaml
 from pydantic import BaseModel
 
 from paritygate.cli.main import VERBS, load
+from paritygate.cli.notify.config import NotifyFile
 from paritygate.gates.spec import KEYS, parse_gates
+from paritygate.rollouts.finding import Mistake
 from paritygate.rollouts.plan import GATES_KEY, RolloutPlan, parse_gate_file
 from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.metrics import METRICS
@@ -38,7 +40,7 @@ baseline: {version: "1"}
 candidate: {version: "2"}
 owner: ann@example.com
 rollback_condition: any required gate fails
-promotion_gates: {error_rate: {maximum: 0.01}}
+promotion_gates: {error_rate: {maximum: 0.01}, schema_validation_pass_rate: {minimum: 0.995}}
 """
 _FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<body>.*?)^```$", re.DOTALL | re.MULTILINE)
 _ENVIRONMENT = re.compile(r"\bPARITYGATE_[A-Z_]*[A-Z]\b")
@@ -152,11 +154,13 @@ def test_commands_in_messages_exist() -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_yaml_blocks_are_plans_or_gates(page: str) -> None:
-    """Every YAML block is a plan, gates, or a section that a plan takes."""
+    """Every YAML block is a plan, gates, a file of receivers, or a section that a plan takes."""
     for body in _fences(page, "yaml"):
         keys = yaml.safe_load(body).keys()
         if "rollout" in keys:
             RolloutPlan.from_yaml(body, file=page)
+        elif "targets" in keys:
+            NotifyFile.model_validate(yaml.safe_load(body))
         elif keys == {GATES_KEY}:
             parse_gate_file(body, file=page)
         else:
@@ -182,7 +186,18 @@ def test_the_plan_page_holds_every_key_with_its_default() -> None:
     required = {name for name, field in RolloutPlan.model_fields.items() if field.is_required()}
     assert len(required) == 7
     for name in written.keys() - required:
-        assert plan.to_plain()[name] == least.to_plain()[name], name
+        assert plan.to_plain().get(name) == least.to_plain().get(name), name
+
+
+def test_the_page_of_mistakes_names_each_and_its_test() -> None:
+    """Every common mistake has its row, and the tests that the rows name are there."""
+    page = _text("docs/reference/mistakes.md")
+    tests = (ROOT / "tests" / "unit" / "rollouts" / "test_mistakes.py").read_text()
+    named = re.findall(r"`test_mistakes\.py::(\w+)`", page)
+
+    assert [m for m in Mistake if f"\n| {m} | " not in page] == []
+    assert len(named) >= len(Mistake)
+    assert [name for name in named if f"def {name}(" not in tests] == []
 
 
 def _keys(plain: dict[str, Any]) -> set[str]:

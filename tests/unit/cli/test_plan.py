@@ -17,6 +17,7 @@ candidate: {version: "2"}
 owner: ada@example.com
 rollback_condition: any required gate fails
 segments: [tier]
+output: {machine_consumed: false}
 promotion_gates:
   error_rate: {maximum: 0.01}
   latency_p95_ms: {maximum_regression_percent: 10}
@@ -87,6 +88,27 @@ def test_power_as_json_has_every_number(file: Path, capsys: pytest.CaptureFixtur
     assert shadow["gates"][2]["sample"] == "scored pairs"
 
 
+def test_power_shows_the_times_that_are_obeyed(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two circumstances make the low stages three times as long: in words, in the floors, and as JSON."""
+    file.write_text(PLAN + "spend_more_time_when: [trust_or_money, traffic_variable]\n")
+
+    assert main(["plan", "power", str(file), "--rps", "200"]) == 0
+    out = capsys.readouterr().out
+    assert (
+        "traffic is highly variable and the model affects customer trust or money movement: shadow, 5 last 3" in out
+    )
+    assert "= stage (at least 3 m and 1,000 pairs, at most 12 m)" in out
+
+    assert main(["plan", "power", str(file), "--rps", "200", "--json"]) == 0
+    data = orjson.loads(capsys.readouterr().out)
+    assert data["spend_more_time_when"] == ["traffic_variable", "trust_or_money"]
+    times = [(s["written_minimum_ms"], s["minimum_ms"], s["maximum_ms"]) for s in data["stages"]]
+    assert times == [(60_000, 180_000, 720_000), (60_000, 180_000, None)]
+
+    assert main(["validate", str(file)]) == 0
+    assert "shadow, 5 last 3 times their minimum_seconds" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -122,7 +144,7 @@ def test_a_plan_that_cannot_be_read_is_bad_input(
     file.write_text(PLAN.replace("maximum:", "maximun:", 1))
 
     assert main(["plan", verb[0], str(file), *verb[1:]]) == 2
-    assert f"{file}:9:" in capsys.readouterr().err
+    assert f"{file}:10:" in capsys.readouterr().err
 
 
 def test_lint_warns_and_goes_on(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -131,7 +153,9 @@ def test_lint_warns_and_goes_on(file: Path, capsys: pytest.CaptureFixture[str]) 
 
     assert main(["plan", "lint", str(file)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith(f"{file}:14:14 stages.1.weight: warning: the first users are 10 % of all")
+    assert lines[0].startswith(
+        f"{file}:15:14 stages.1.weight: warning: promoting too quickly: the first users are 10 %"
+    )
     assert lines[-1] == f"{file}: 0 refused, {len(lines) - 1} warned of"
 
 
@@ -142,7 +166,7 @@ def test_lint_refuses_what_cannot_be_decided(file: Path, capsys: pytest.CaptureF
     assert main(["plan", "lint", str(file), "--rps", "5", "--json"]) == 1
     data = orjson.loads(capsys.readouterr().out)
 
-    assert lines[0].startswith(f"{file}:13:76 stages.0.maximum_seconds: latency_p95_ms is not decidable")
+    assert lines[0].startswith(f"{file}:14:76 stages.0.maximum_seconds: latency_p95_ms is not decidable")
     assert data["refused"] == 1
     assert [f["line"] for f in data["findings"]] == lines[:-1]
     assert data["findings"][0]["path"] == "stages.0.maximum_seconds"

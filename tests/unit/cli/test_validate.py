@@ -17,6 +17,7 @@ owner: ada@example.com
 rollback_condition: any required gate fails
 promotion_gates:
   error_rate: {maximum: 0.01}
+  schema_validation_pass_rate: {minimum: 0.99}
 """
 
 
@@ -40,9 +41,9 @@ def test_json_is_the_whole_plan(file: Path, capsys: pytest.CaptureFixture[str]) 
 @pytest.mark.parametrize(
     ("text", "place", "what"),
     [
-        (PLAN + "colour: red\n", ":9:1 colour", "unknown"),
+        (PLAN + "colour: red\n", ":10:1 colour", "unknown"),
         (PLAN.replace("maximum:", "maximun:"), ":8:", "maximum"),
-        (PLAN + "owner: bob@example.com\n", ":9:1", "twice"),
+        (PLAN + "owner: bob@example.com\n", ":10:1", "twice"),
         (PLAN.replace("owner: ada@example.com", "owner: &a ada"), "", "anchor"),
         ("just a sentence\n", "", "mapping"),
         ("a: [1, 2\n", "", ""),

@@ -178,7 +178,8 @@ LADDER = PLAN + "stages:\n  - {weight: 0}\n  - {weight: 5}\n  - {weight: 100}\n"
         ),
         (
             PLAN + "stages:\n  - {weight: 1}\n  - {weight: 5}\n  - {weight: 100}\n",
-            "rollout.yaml:19:5 stages.0: the first stage must be shadow with weight 0: proof comes before users",
+            "rollout.yaml:19:5 stages.0: no shadow stage: the first must be shadow with weight 0,"
+            " proof comes before users",
         ),
         (
             LADDER.replace("weight: 5}", "weight: 0}"),
@@ -207,7 +208,8 @@ LADDER = PLAN + "stages:\n  - {weight: 0}\n  - {weight: 5}\n  - {weight: 100}\n"
         ),
         (
             LADDER.replace("  - {weight: 5}\n", ""),
-            "rollout.yaml:18:1 stages: needs at least shadow, one stage of live traffic below 100 %, and 100 %",
+            "rollout.yaml:18:1 stages: no canary: needs at least shadow, one stage of live traffic below 100 %,"
+            " and 100 %",
         ),
         (
             PLAN + "output: {json_schema: {type: 3}}\n",

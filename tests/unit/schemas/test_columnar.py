@@ -203,7 +203,7 @@ def test_whole_batches_of_known_versions_never_touch_the_codec(
     raw_prediction: Raw,
     prediction: Callable[..., PredictionEvent],
 ) -> None:
-    """Clean batches, compressed or not, of this and other versions, are decoded without a call per record."""
+    """Clean batches, compressed or not, of any version, are decoded without a call per record; long ones too."""
 
     def never(*_: object, **__: object) -> NoReturn:
         raise AssertionError("record by record")
@@ -211,7 +211,10 @@ def test_whole_batches_of_known_versions_never_touch_the_codec(
     monkeypatch.setattr("paritygate.schemas.columnar.decode", never)
     buffer, offset, expected = b"", 0, []
     for kind, codec in (("avro", 0), ("avro", 4), ("old", 3), ("new", 1), ("avro", 2)):
-        parts = [make(raw_prediction, prediction(request_id=f"r{i}"), kind) for i in range(4)]
+        parts = [
+            make(raw_prediction, prediction(request_id=f"r{i}", output="x" * (9_000 >> 4 * i)), kind)
+            for i in range(4)
+        ]
         buffer += build_batch([entry for entry, _ in parts], offset, codec)
         expected += list(enumerate(parts, offset))
         offset += len(parts)
