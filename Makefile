@@ -43,8 +43,17 @@ $(STAMP):
 demo: setup ## run the demo on a real Kafka; ARGS="--scenario NAME --json FILE" for one scenario
 	@"$(BIN)/paritygate" demo $(ARGS)
 
+# What needs no broker runs on all cores; what does, one after the other, for it watches real time.
 test: setup lint ## check, then every test, also on the real broker and 60 s of fuzzing; ARGS go to pytest
-	@PARITYGATE_FUZZ_S=$${PARITYGATE_FUZZ_S-60} "$(BIN)/pytest" $(ARGS)
+	@failed=0; empty=0; \
+	run() { \
+	  code=0; "$(BIN)/pytest" --durations=10 --durations-min=5 "$$@" $(ARGS) || code=$$?; \
+	  case $$code in 0) ;; 5) empty=$$((empty + 1)) ;; *) failed=$$code ;; esac; \
+	}; \
+	export PARITYGATE_FUZZ_S=$${PARITYGATE_FUZZ_S-60}; \
+	run -n auto --dist loadfile -m "not (broker or demo or docker)"; \
+	run -m "broker or demo or docker"; \
+	if [ $$empty = 2 ]; then exit 5; fi; exit $$failed
 
 check: setup lint ## style, types, floors, and what is in the wheel
 	@"$(BIN)/pytest" -q tests/test_packaging.py tests/test_floors.py tests/test_compose.py

@@ -1,6 +1,6 @@
 """Calibration: how often each gate errs when it is looked at all the time, and how soon it sees a failure.
 
-    python benchmarks/calibration.py [--runs N] [--quick] [--only TEXT] [--jobs N] [--json FILE]
+    python benchmarks/calibration.py [--runs N] [--quick] [--only TEXT] [--jobs N] [--json FILE [--resume]]
 
 Law: seeded, so a run is repeated exactly; every row's seed comes from its own name, so adding a row changes
 no other. Beside each row stand a fixed-threshold window rule, a per-minute z-test and a Mann-Whitney judge
@@ -17,7 +17,7 @@ import sys
 import time
 import zlib
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, Final
 
@@ -64,24 +64,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = [case for case in cases() if options.only in f"{case.gate}: {case.case}"]
     if options.quick:
         chosen = [case for case in chosen if not case.slow]
-    rows = []
+    rows = _kept(options.json, chosen, runs, options.seed) if options.resume else {}
     print(_heading())
     with ProcessPoolExecutor(options.jobs) as pool:
-        for row in pool.map(calibrate, chosen, [runs] * len(chosen), [options.seed] * len(chosen)):
-            rows.append(row)
+        waiting = [pool.submit(calibrate, case, runs, options.seed) for case in chosen if _name(case) not in rows]
+        for done in as_completed(waiting):
+            row = done.result()
+            rows[f"{row['gate']}: {row['case']}"] = row
             print(_line(row), flush=True)
+            if options.json:
+                in_order = [rows[_name(case)] for case in chosen if _name(case) in rows]
+                _write(options.json, in_order, options.seed, arguments or sys.argv[1:])
     print(f"\n{len(rows)} rows of {runs:,} rollouts in {time.perf_counter() - began:.0f} s; (!) known weakness")
-    if options.json:
-        result = {
-            "rows": rows,
-            "command": " ".join(["python benchmarks/calibration.py", *(arguments or sys.argv[1:])]),
-            "seed": options.seed,
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-            "versions": {"python": platform.python_version(), "numpy": np.__version__},
-        }
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     return 0
+
+
+def _name(case: Case) -> str:
+    return f"{case.gate}: {case.case}"
+
+
+def _kept(file: Path, chosen: Sequence[Case], runs: int, seed: int) -> dict[str, Row]:
+    """Rows that an interrupted run left in the file, of as many runs and the same seed."""
+    held: Row = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"rows": [], "seed": seed}
+    wanted = {_name(case): max(int(runs * case.times), 1) for case in chosen}
+    rows = {f"{row['gate']}: {row['case']}": row for row in held["rows"]}
+    return {name: row for name, row in rows.items() if held["seed"] == seed and wanted.get(name) == row["runs"]}
+
+
+def _write(file: Path, rows: Sequence[Row], seed: int, arguments: Sequence[str]) -> None:
+    result = {
+        "rows": rows,
+        "command": " ".join(["python benchmarks/calibration.py", *arguments]),
+        "seed": seed,
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "versions": {"python": platform.python_version(), "numpy": np.__version__},
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -91,8 +110,12 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", metavar="TEXT", default="", help="rows whose name contains this")
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes (default: one per core)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there")
-    return parser.parse_args(arguments)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there, row by row")
+    parser.add_argument("--resume", action="store_true", help="keep the rows an interrupted run left in FILE")
+    options = parser.parse_args(arguments)
+    if options.resume and not options.json:
+        parser.error("--resume needs the --json FILE whose rows are to be kept")
+    return options
 
 
 def _heading() -> str:

@@ -97,11 +97,11 @@ def assess_gates(
             case Kind.EVENTS:
                 verdicts.append(assess_events(spec, evidence, alphas))
             case Kind.DRIFT if spec.measure == LABEL_SHIFT:
-                verdicts.append(assess_label_shift(spec, evidence, alphas))
+                verdicts.append(assess_label_shift(spec, sums, alphas))
             case Kind.DRIFT:
-                verdicts.append(assess_drift(spec, evidence, alphas))
+                verdicts.append(assess_drift(spec, sums, alphas))
             case Kind.NUMBER:
-                verdicts.append(assess_number(spec, evidence, alphas))
+                verdicts.append(assess_number(spec, sums, alphas))
     verdicts.append(assess_completeness(sums))
     ratio = assess_sample_ratio(evidence, alpha_rollback, required=sample_ratio_required)
     verdicts.extend(v for v in (assess_dropout(sums, alpha_rollback), ratio) if v is not None)

@@ -1,17 +1,22 @@
 """Drift: gates on how far the candidate's confidence has moved away from the baseline's.
 
 Law: the size of the gap is judged, not whether there is any. Its bounds hold at every look (time-uniform), on the
-whole rollout for a fail and on the stage for a pass. A confidence that only one arm gave is a difference.
+stage for a pass and since any onset for a fail: each onset has its own part of alpha. A confidence that only one
+arm gave is a difference.
 """
 
 from __future__ import annotations
+
+import math
+from dataclasses import dataclass
 
 import numpy as np
 
 from paritygate.comparators import confidence
 from paritygate.comparators.evidence.distribution import gap_radius, largest_gap, pairs_until
 from paritygate.comparators.tally import Counts, Tally
-from paritygate.gates.evidence import Alphas, Evidence
+from paritygate.gates.evidence import Alphas, Sums
+from paritygate.gates.onsets import onset_at
 from paritygate.gates.reasons import about, between, many, number, percent
 from paritygate.gates.spec import GateSpec
 from paritygate.gates.verdict import Verdict, VerdictKind
@@ -19,46 +24,92 @@ from paritygate.gates.verdict import Verdict, VerdictKind
 FAMILY = "confidence"
 
 
-def assess_drift(spec: GateSpec, evidence: Evidence, alphas: Alphas) -> Verdict:
+@dataclass(frozen=True, slots=True)
+class _Gap:
+    """The largest gap on so many pairs, and how far the true one may lie from it."""
+
+    size: float
+    radius: float
+    pairs: int
+    without: int
+
+    @classmethod
+    def of(cls, baseline: Counts, candidate: Counts, alpha: float) -> _Gap:
+        pairs = int(baseline.sum())
+        without = int(candidate[confidence.STEPS])
+        return cls(largest_gap(baseline, candidate), gap_radius(pairs, alpha), pairs, without)
+
+    @property
+    def low(self) -> float:
+        return max(0.0, self.size - self.radius)
+
+    @property
+    def high(self) -> float:
+        return min(1.0, self.size + self.radius)
+
+    @property
+    def words(self) -> str:
+        bounds = between(self.low, self.high)
+        return f"confidence apart by {percent(self.size)} (surely {bounds}) on {many(self.pairs, 'pair')}"
+
+
+def assess_drift(spec: GateSpec, sums: Sums, alphas: Alphas) -> Verdict:
     """Judge a ``maximum`` on the largest gap of the two distributions of confidence."""
-    whole, stage = _sides(evidence.whole), _sides(evidence.stage)
-    in_whole, in_stage = int(whole[0].sum()), int(stage[0].sum())
-    numbers: dict[str, float | int | None] = {"limit": spec.limit, "total": in_stage, "whole_total": in_whole}
+    whole = _Gap.of(*_sides(sums.evidence.whole), alphas.rollback)
+    stage = _Gap.of(*_sides(sums.evidence.stage), alphas.promote)
+    numbers: dict[str, float | int | None] = {
+        "limit": spec.limit,
+        "total": stage.pairs,
+        "whole_total": whole.pairs,
+    }
 
     def say(kind: VerdictKind, code: str, reason: str) -> Verdict:
         return Verdict(
             gate=spec.name, kind=kind, reason=reason, reason_code=code, required=spec.required, numbers=numbers
         )
 
-    if not in_whole:
+    if not whole.pairs:
         return say(
             VerdictKind.INCONCLUSIVE, "no_data", "no pair with a confidence has been answered by both arms yet"
         )
-    whole_gap, whole_radius = largest_gap(*whole), gap_radius(in_whole, alphas.rollback)
-    failed = whole_gap - whole_radius > spec.limit
-    if not failed and not in_stage:
-        reason = f"no pair of stage {evidence.stage_name} has a confidence yet"
+    since, start = _since(sums, alphas.rollback)
+    failed = since.low > spec.limit
+    if not failed and not stage.pairs:
+        reason = f"no pair of stage {sums.evidence.stage_name} has a confidence yet"
         return say(VerdictKind.INCONCLUSIVE, "no_data", reason)
-    gap, radius = (
-        (whole_gap, whole_radius) if failed else (largest_gap(*stage), gap_radius(in_stage, alphas.promote))
-    )
-    low, high = max(0.0, gap - radius), min(1.0, gap + radius)
-    none = int((whole if failed else stage)[1][confidence.STEPS])
-    numbers |= {"value": number(gap), "low": number(low), "high": number(high), "candidate_without": none}
-    pairs = many(in_whole if failed else in_stage, "pair")
-    words = f"confidence apart by {percent(gap)} (surely {between(low, high)}) on {pairs}"
+    shown = whole if failed else stage
+    numbers |= {"value": number(shown.size), "low": number(shown.low), "high": number(shown.high)}
+    numbers["candidate_without"] = shown.without
+    words = shown.words
     if failed:
-        return say(VerdictKind.FAIL, "breached", f"{words}: more than the {percent(spec.limit)} allowed")
-    short = max(spec.minimum_samples - in_stage, 0)
-    if high < spec.limit and not short:
+        tail = ""
+        if start:
+            onset = onset_at(sums, start)
+            numbers |= {"onset_at_ms": onset.at_ms, "onset_total": since.pairs, "onset_value": number(since.size)}
+            numbers |= {"onset_low": number(since.low), "onset_high": number(since.high)}
+            words, tail = f"{onset.since} {since.words}", f"; in all {words}"
+        return say(VerdictKind.FAIL, "breached", f"{words}: more than the {percent(spec.limit)} allowed{tail}")
+    short = max(spec.minimum_samples - stage.pairs, 0)
+    if stage.high < spec.limit and not short:
         return say(VerdictKind.PASS, "proven", f"{words}: proven below {percent(spec.limit)}")
-    until = pairs_until(gap, spec.limit, alphas.promote)
+    until = pairs_until(stage.size, spec.limit, alphas.promote)
     if until is None:
         reason = f"{words}: as things stand below {percent(spec.limit)} cannot be proven"
         return say(VerdictKind.INCONCLUSIVE, "more_data", reason)
-    numbers["more_needed"] = max(until - in_stage, short)
-    reason = f"{words}; {about(max(until - in_stage, short))} are needed to prove below {percent(spec.limit)}"
+    numbers["more_needed"] = more = max(until - stage.pairs, short)
+    reason = f"{words}; {about(more)} are needed to prove below {percent(spec.limit)}"
     return say(VerdictKind.INCONCLUSIVE, "more_data", reason)
+
+
+def _since(sums: Sums, alpha: float) -> tuple[_Gap, int]:
+    """The gap that is most surely large since any onset, and that onset; each has its part of ``alpha``."""
+    arms = (sums.histogram_since(f"{FAMILY}.{arm}", confidence.BUCKETS) for arm in ("baseline", "candidate"))
+    gaps = [
+        _Gap.of(ours, theirs, alpha * math.exp(sums.start_log_weight(start)))
+        for start, (ours, theirs) in enumerate(zip(*arms, strict=True))
+    ]
+    start = int(np.argmax([round(gap.low, 6) for gap in gaps]))
+    return gaps[start], start
 
 
 def _sides(tally: Tally) -> tuple[Counts, Counts]:

@@ -1,7 +1,7 @@
 """Label shift: gates on how far the candidate has moved the share of any one label.
 
-Law: judged on pairs alone, a fail by the whole rollout and a pass by the stage. The answers that users saw are
-compared too, as far as that can honestly be done without pairs: it tells that labels depend on the arm, not by
+Law: judged on pairs alone, a fail by the mixture over onsets and a pass by the stage. The answers that users saw
+are compared too, as far as that can honestly be done without pairs: it tells that labels depend on the arm, not by
 how much, so it is shown beside the verdict and decides nothing.
 """
 
@@ -18,7 +18,8 @@ from paritygate.comparators.evidence import interval
 from paritygate.comparators.evidence.labels import TESTS, log_e_moved, log_e_stayed, log_e_unlike
 from paritygate.comparators.evidence.mixture import more_needed
 from paritygate.comparators.tally import Counts, Tally
-from paritygate.gates.evidence import Alphas, Evidence, reached
+from paritygate.gates.evidence import Alphas, Evidence, Sums, reached
+from paritygate.gates.onsets import ALPHA, late_onset
 from paritygate.gates.reasons import about, between, many, number, percent
 from paritygate.gates.spec import GateSpec
 from paritygate.gates.verdict import Verdict, VerdictKind
@@ -56,11 +57,11 @@ class _Largest:
     high: float
 
     @classmethod
-    def of(cls, counts: LabelCounts) -> _Largest:
+    def of(cls, counts: LabelCounts, alpha: float = ALPHA) -> _Largest:
         moved = counts.up - counts.down
         bucket = int(np.argmax(np.abs(moved)))
         more, less = int(counts.up[bucket]), int(counts.down[bucket])
-        low, high = interval.rate_difference(more, less, counts.pairs, 0.05 * 2.0 / TESTS)
+        low, high = interval.rate_difference(more, less, counts.pairs, alpha * 2.0 / TESTS)
         if moved[bucket] < 0:
             low, high = -high, -low
         return cls(bucket, float(moved[bucket]) / counts.pairs, max(low, 0.0), high)
@@ -74,8 +75,9 @@ class _Largest:
         return f"the share of {place} moved by {sign}{percent(abs(self.shift))} (size surely {bounds})"
 
 
-def assess_label_shift(spec: GateSpec, evidence: Evidence, alphas: Alphas) -> Verdict:
+def assess_label_shift(spec: GateSpec, sums: Sums, alphas: Alphas) -> Verdict:
     """Judge a ``maximum`` on the largest change of a label's share."""
+    evidence = sums.evidence
     whole, stage = LabelCounts(evidence.whole), LabelCounts(evidence.stage)
     numbers: Numbers = {"limit": spec.limit, "total": stage.pairs, "whole_total": whole.pairs}
     seen = _live(evidence, numbers, alphas)
@@ -89,7 +91,11 @@ def assess_label_shift(spec: GateSpec, evidence: Evidence, alphas: Alphas) -> Ve
         return say(VerdictKind.ERROR, "source_broken", "the counts of changed labels do not belong to the labels")
     if not whole.pairs:
         return say(VerdictKind.INCONCLUSIVE, "no_data", f"no pair with a label has come yet{seen}")
-    log_e_bad = log_e_moved(whole.up, whole.down, whole.pairs, spec.limit)
+    up, down, candidate = (
+        sums.histogram_since(f"{labels.FAMILY}.{name}", labels.BUCKETS) for name in ("up", "down", "candidate")
+    )
+    since = log_e_moved(up, down, candidate.sum(axis=1), spec.limit)
+    log_e_bad = sums.over_starts(since)
     failed = reached(log_e_bad, alphas.rollback)
     numbers["log_e_bad"] = number(log_e_bad)
     if not failed and not stage.pairs:
@@ -106,7 +112,19 @@ def assess_label_shift(spec: GateSpec, evidence: Evidence, alphas: Alphas) -> Ve
     }
     words = f"{largest.words} on {many(shown.pairs, 'pair')}"
     if failed:
-        return say(VerdictKind.FAIL, "breached", f"{words}: more than the {percent(spec.limit)} allowed{seen}")
+        onset, tail = late_onset(sums, since), ""
+        if onset is not None:
+            later = LabelCounts(sums.from_start(onset.start).evidence.whole)
+            found = _Largest.of(later, onset.alpha)
+            numbers |= {
+                "onset_at_ms": onset.at_ms,
+                "onset_total": later.pairs,
+                "onset_value": number(abs(found.shift)),
+            }
+            numbers |= {"onset_low": number(found.low), "onset_high": number(found.high)}
+            words, tail = f"{onset.since} {found.words} on {many(later.pairs, 'pair')}", f"; in all {words}"
+        allowed = f"more than the {percent(spec.limit)} allowed"
+        return say(VerdictKind.FAIL, "breached", f"{words}: {allowed}{tail}{seen}")
     log_e_ok, wealth = log_e_stayed(stage.up, stage.down, stage.pairs, spec.limit)
     numbers["log_e_ok"] = number(log_e_ok)
     short = max(spec.minimum_samples - stage.pairs, 0)

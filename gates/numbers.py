@@ -1,8 +1,8 @@
 """Numbers: gates on the mean of a number that events carry: tokens, citations, abstentions, whatever is declared.
 
 Law: only pairs are compared. What is judged is the mean of the values held to ``0..cap``, and the reason says so:
-heavy tails cost power, never validity. A number that only one arm gave is no evidence of harm, and counts against a
-pass as the worst that it could have been.
+heavy tails cost power, never validity. A fail is the mixture over onsets. A number that only one arm gave is no
+evidence of harm, and counts against a pass as the worst that it could have been.
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ from paritygate.comparators.evidence.mean import mean
 from paritygate.comparators.evidence.mixture import F64, I64, Claim, more_needed
 from paritygate.comparators.numbers import BUCKETS, PARTS, SUM_STEPS, NumberRule
 from paritygate.comparators.tally import Tally
-from paritygate.gates.evidence import Alphas, Evidence, reached
+from paritygate.gates.evidence import Alphas, Sums, reached
 from paritygate.gates.measures import Rule
+from paritygate.gates.onsets import ALPHA, late_onset
 from paritygate.gates.reasons import about, many, number
 from paritygate.gates.spec import GateSpec
 from paritygate.gates.verdict import Verdict, VerdictKind
+
+Numbers = dict[str, float | int | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +78,14 @@ class NumberCounts:
         return worst
 
 
-def assess_number(spec: GateSpec, evidence: Evidence, alphas: Alphas) -> Verdict:
+def assess_number(spec: GateSpec, sums: Sums, alphas: Alphas) -> Verdict:
     """Judge a gate on a number of the events."""
+    evidence = sums.evidence
     rule = spec.number_rule()
     if rule is None:
         raise ValueError(f"gate {spec.name} is on no number of the events")
     whole, stage = NumberCounts.of(evidence.whole, rule), NumberCounts.of(evidence.stage, rule)
-    numbers: dict[str, float | int | None] = {
+    numbers: Numbers = {
         "limit": spec.limit,
         "total": stage.pairs,
         "whole_total": whole.pairs,
@@ -101,13 +105,21 @@ def assess_number(spec: GateSpec, evidence: Evidence, alphas: Alphas) -> Verdict
         return say(VerdictKind.INCONCLUSIVE, "no_data", reason)
     good, bad = _claims(spec)
     limit = rule.on_buckets(0.0 if spec.rule is Rule.MAXIMUM_REGRESSION_PERCENT else spec.limit)
-    log_e_bad = float(mean(limit, bad).log_e(whole.told()))
+    since = mean(limit, bad).log_e(sums.histogram_since(rule.name, BUCKETS) / PARTS)
+    log_e_bad = sums.over_starts(since)
     failed = reached(log_e_bad, alphas.rollback)
     shown = whole if failed or not stage.pairs else stage
     numbers |= {"log_e_bad": number(log_e_bad), **_values(spec, shown)}
     words, bound = _words(spec, shown, numbers), _bound(spec)
     if failed:
-        return say(VerdictKind.FAIL, "breached", f"{words}; {bound} is allowed")
+        onset, tail = late_onset(sums, since), ""
+        if onset is not None:
+            later = NumberCounts.of(sums.from_start(onset.start).evidence.whole, rule)
+            found = _values(spec, later, onset.alpha)
+            numbers |= {"onset_at_ms": onset.at_ms, "onset_total": later.pairs}
+            numbers |= {f"onset_{name}": found[name] for name in ("value", "low", "high")}
+            words, tail = f"{onset.since} {_words(spec, later, found)}", f"; in all {words}"
+        return say(VerdictKind.FAIL, "breached", f"{words}; {bound} is allowed{tail}")
     if not stage.pairs:
         reason = f"no pair of stage {evidence.stage_name} has {spec.measure} of both arms yet{_lacking(stage)}"
         return say(VerdictKind.INCONCLUSIVE, "no_data", reason)
@@ -131,9 +143,9 @@ def _claims(spec: GateSpec) -> tuple[Claim, Claim]:
     return ("above", "below") if spec.rule is Rule.MINIMUM_DELTA else ("below", "above")
 
 
-def _values(spec: GateSpec, counts: NumberCounts) -> dict[str, float | None]:
+def _values(spec: GateSpec, counts: NumberCounts, alpha: float = ALPHA) -> Numbers:
     """The means of both arms, and what is judged of them with its bounds."""
-    low, high = (counts.rule.off_buckets(end) for end in interval.mean(counts.told()))
+    low, high = (counts.rule.off_buckets(end) for end in interval.mean(counts.told(), alpha))
     value = counts.candidate - counts.baseline
     if spec.rule is Rule.MAXIMUM_REGRESSION_PERCENT:
         value = 100.0 * value / counts.baseline if counts.baseline else math.inf
@@ -146,7 +158,7 @@ def _values(spec: GateSpec, counts: NumberCounts) -> dict[str, float | None]:
     }
 
 
-def _words(spec: GateSpec, counts: NumberCounts, numbers: dict[str, float | int | None]) -> str:
+def _words(spec: GateSpec, counts: NumberCounts, numbers: Numbers) -> str:
     """``mean completion_tokens 331 against 300 (+10.3 %) on 2,000 pairs, each value held to 4,096``."""
     low, high = (numbers[name] or 0.0 for name in ("low", "high"))
     if spec.rule is Rule.MAXIMUM_REGRESSION_PERCENT:

@@ -245,7 +245,7 @@ def _tolerant_absolute() -> Iterator[Case]:
             replace(stormy, instances=instances),
             "within",
             note=STORM,
-            known_weakness=True,
+            known_weakness=instances == (1, 1),
         )
     yield row("exactly at the limit", replace(healthy, candidate=0.01), "at", times=4)
     yield row(
@@ -306,8 +306,8 @@ def _latency() -> Iterator[Case]:
 
     yield row("equal", Pairs(), "within")
     yield row("exactly at the limit", Pairs(factor=1.1), "at")
-    yield row("exactly at the limit, shared load", Pairs(factor=1.1, load=0.3), "at")
-    yield row("incidents in both arms, 3 times slower", Pairs(incidents=0.05), "within")
+    yield row("exactly at the limit, shared load", Pairs(factor=1.1, load=0.3, looks=200, window=100), "at")
+    yield row("incidents in both arms, 3 times slower", Pairs(incidents=0.05, looks=200, window=100), "within")
     yield row(
         "bursts of one instance, 1 an hour, 3 times slower",
         Pairs(bursts_an_hour=1.0, looks=1200),
@@ -378,26 +378,33 @@ def _labels() -> Iterator[Case]:
 
 def _label_shift() -> Iterator[Case]:
     def row(case: str, stream: Labels, truth: str) -> Case:
-        simulate = partial(shares.simulate, SHIFT, stream)
-        return _case("label_shift maximum 5 %", case, simulate, truth, chunk=100)
+        held = replace(SHIFT, minimum_samples=NEVER_PROVEN) if stream.onset else SHIFT
+        simulate = partial(shares.simulate, held, stream)
+        note = LATE if stream.onset else None
+        return _case("label_shift maximum 5 %", case, simulate, truth, chunk=100, note=note)
 
     yield row("2 % change, every share stays", Labels(churn=0.02, shift=0.0), "within")
     yield row("exactly at the limit", Labels(churn=0.02, shift=0.05), "at")
     yield row("just beyond, 5.5 %", Labels(churn=0.02, shift=0.055), "beyond")
     yield row("8 % turn from one label to another", Labels(churn=0.02, shift=0.08), "beyond")
     yield row("20 % turn from one label to another", Labels(churn=0.02, shift=0.2), "beyond")
+    later = Labels(churn=0.02, shift=0.2, looks=600, onset=400)
+    yield row("20 % turn from one label to another later", later, "beyond")
 
 
 def _confidence_shift() -> Iterator[Case]:
-    def row(case: str, lost: float, truth: str) -> Case:
-        simulate = partial(confidences.simulate, CONFIDENCE, Confidences(lost=lost))
-        return _case("confidence_shift maximum 10 %", case, simulate, truth, chunk=100)
+    def row(case: str, stream: Confidences, truth: str) -> Case:
+        held = replace(CONFIDENCE, minimum_samples=NEVER_PROVEN) if stream.onset else CONFIDENCE
+        simulate = partial(confidences.simulate, held, stream)
+        note = LATE if stream.onset else None
+        return _case("confidence_shift maximum 10 %", case, simulate, truth, chunk=100, note=note)
 
-    yield row("equal", 0.0, "within")
-    yield row("exactly at the limit", 0.1, "at")
-    yield row("just beyond, 11 %", 0.11, "beyond")
-    yield row("20 % lose their confidence", 0.2, "beyond")
-    yield row("40 % lose their confidence", 0.4, "beyond")
+    yield row("equal", Confidences(lost=0.0), "within")
+    yield row("exactly at the limit", Confidences(lost=0.1), "at")
+    yield row("just beyond, 11 %", Confidences(lost=0.11), "beyond")
+    yield row("20 % lose their confidence", Confidences(lost=0.2), "beyond")
+    yield row("40 % lose their confidence", Confidences(lost=0.4), "beyond")
+    yield row("40 % lose their confidence later", Confidences(lost=0.4, looks=600, onset=400), "beyond")
 
 
 def _numbers() -> Iterator[Case]:
@@ -411,6 +418,16 @@ def _numbers() -> Iterator[Case]:
         yield tokens("exactly at the limit", "at", sigma, 1.1)
         yield tokens("+15 %", "beyond", sigma, 1.15)
         yield tokens("+30 %", "beyond", sigma, 1.3)
+
+    held, late = replace(TOKENS, minimum_samples=NEVER_PROVEN), Tokens(sigma=1.0, ratio=1.3, looks=600, onset=400)
+    yield _case(
+        "completion_tokens regression +10 %",
+        "+30 % later, lognormal sigma 1",
+        partial(numbers.simulate, held, late),
+        "beyond",
+        chunk=20,
+        note=LATE,
+    )
 
     def cited(case: str, truth: str, delta: float) -> Case:
         simulate = partial(numbers.simulate, CITED, Cited(delta=delta))

@@ -1,7 +1,8 @@
 """Gates on numbers of events over many rollouts: tokens with heavy tails, and answers that cite or do not.
 
 Law: counts are those of `comparators.numbers`, the wealth is `MeanEvidence`'s own, which is linear in them; the
-e-value is that of the product. The truth is about means of values held to the cap, which is what the gate judges.
+e-value is that of the product, a rollback's over onsets as there. The truth is about means of values held to the
+cap, which is what the gate judges.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 
 from calibrating import peers
 from calibrating.outcome import F64, I64, Mask, Outcome, outcome
-from calibrating.rate_gates import TARGET
+from calibrating.rate_gates import TARGET, over_starts
 from calibrating.traffic import MINUTE
 from paritygate.comparators.evidence.mean import mean
 from paritygate.comparators.evidence.mixture import BETS, Claim, log_mixture, uniform
@@ -32,20 +33,22 @@ WINDOW: Final = 50
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tokens:
     """Lognormal tokens of standard deviation ``sigma`` (of the logarithm); the mean of the candidate's, held to the
-    cap, is ``ratio`` times the baseline's, likewise held.
+    cap, is ``ratio`` times the baseline's, likewise held. ``onset``: looks before which they are alike.
     """
 
     sigma: float
     ratio: float
     looks: int = 400
+    onset: int = 0
 
     def draw(self, runs: int, random: np.random.Generator) -> tuple[F64, F64]:
         """Tokens over the cap of baseline and candidate, ``[runs, pairs]``."""
         shape = (runs, self.looks * WINDOW)
         shared = random.normal(size=shape)
         other = CORRELATION * shared + math.sqrt(1.0 - CORRELATION**2) * random.normal(size=shape)
+        factor = np.where(np.arange(shape[1]) < self.onset * WINDOW, 1.0, self._factor())
         base = np.minimum(MEDIAN * np.exp(self.sigma * shared), 1.0)
-        return base, np.minimum(MEDIAN * self._factor() * np.exp(self.sigma * other), 1.0)
+        return base, np.minimum(MEDIAN * factor * np.exp(self.sigma * other), 1.0)
 
     def _factor(self) -> float:
         """What the candidate's tokens are multiplied by before they are held to the cap."""
@@ -94,26 +97,32 @@ def simulate(
     relative = gate.rule is Rule.MAXIMUM_REGRESSION_PERCENT
     good: Claim = "below" if relative else "above"
     bad: Claim = "above" if relative else "below"
-    log_e_bad, log_e_ok = log_e(gate, base, candidate, (bad, good))
+    log_e_bad, log_e_ok = log_e(gate, base, candidate, bad), log_e(gate, base, candidate, good)
     failed = log_e_bad >= TARGET
     passed = (log_e_ok >= TARGET) & (pairs >= gate.minimum_samples) & ~failed
     return outcome(failed, passed, pairs), _peers(gate, base, candidate)
 
 
-def log_e(gate: GateSpec, base: F64, candidate: F64, claims: tuple[Claim, ...]) -> tuple[F64, ...]:
-    """log E of each claim at every look, ``[runs, looks]``; values are over the cap."""
+def log_e(gate: GateSpec, base: F64, candidate: F64, claim: Claim) -> F64:
+    """log E at every look, ``[runs, looks]``: of all pairs so far for a promotion, over onsets for a rollback.
+
+    Values are over the cap.
+    """
     rule = gate.number_rule()
     assert rule is not None
-    limit = rule.on_buckets(0.0 if gate.rule is Rule.MAXIMUM_REGRESSION_PERCENT else gate.limit)
-    shape = (base.shape[1] // WINDOW, WINDOW, BETS)
-    found = [np.empty((len(base), shape[0], BETS)) for _ in claims]
-    wealth = [_wealth(limit, claim) for claim in claims]
+    relative = gate.rule is Rule.MAXIMUM_REGRESSION_PERCENT
+    limit = rule.on_buckets(0.0 if relative else gate.limit)
+    looks = base.shape[1] // WINDOW
+    gained, wealth = _wealth(limit, claim), np.empty((len(base), looks, BETS))
     for run in range(len(base)):
         lower, upper_part = _shared(rule, base[run], candidate[run])
-        for per_look, gained in zip(found, wealth, strict=True):
-            each = gained[lower] * (1.0 - upper_part) + gained[lower + 1] * upper_part
-            per_look[run] = np.cumsum(each.reshape(shape).sum(axis=1), axis=0)
-    return tuple(log_mixture(uniform(), per_look) for per_look in found)
+        each = gained[lower] * (1.0 - upper_part) + gained[lower + 1] * upper_part
+        wealth[run] = np.cumsum(each.reshape(looks, WINDOW, BETS).sum(axis=1), axis=0)
+
+    def mixed(seen: F64) -> F64:
+        return log_mixture(uniform(), seen)
+
+    return over_starts(mixed, wealth)[0] if (claim == "above") == relative else mixed(wealth)
 
 
 @lru_cache(maxsize=8)

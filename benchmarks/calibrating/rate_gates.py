@@ -128,7 +128,7 @@ def _floored(log_e: F64, bad: I64, spec: GateSpec) -> F64:
     return np.where(bad >= spec.minimum_bad_events, log_e, np.minimum(log_e, 0.0))
 
 
-def over_starts(log_e: Callable[..., F64], *seen: I64) -> tuple[F64, I64]:
+def over_starts(log_e: Callable[..., F64], *seen: I64 | F64) -> tuple[F64, I64]:
     """Mixture over onsets: the rollout's start, the stage's (the same here), and the starts of panes.
 
     And the onset that says most, as the number of windows before it.

@@ -7,13 +7,14 @@ a test compares both with the product.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import numpy as np
 
 from calibrating import peers
 from calibrating.outcome import F64, I64, Mask, Outcome, outcome
-from calibrating.rate_gates import TARGET, distinct
+from calibrating.rate_gates import TARGET, distinct, over_starts
 from calibrating.traffic import MINUTE
 from paritygate.comparators.evidence.labels import TESTS
 from paritygate.comparators.evidence.mixture import Claim, log_mixture
@@ -27,12 +28,13 @@ WINDOW: Final = 50
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labels:
     """``churn`` of the pairs change their label in a way that keeps every share; ``shift`` of them turn from the
-    first label to the second.
+    first label to the second. ``onset``: looks before which none turn.
     """
 
     churn: float
     shift: float
     looks: int = 400
+    onset: int = 0
 
     def draw(self, runs: int, random: np.random.Generator) -> tuple[I64, I64, I64]:
         """Per window ``[runs, looks, labels]``: pairs that entered a label, left it, and the baseline's."""
@@ -40,13 +42,20 @@ class Labels:
         # A change between two labels is as likely forth as back, so shares stay.
         change = self.churn * np.outer(SHARES, SHARES) / (1.0 - (SHARES**2).sum())
         np.fill_diagonal(change, 0.0)
+        before = random.multinomial(WINDOW, _chances(change), (runs, self.onset))
         change[0, 1] += self.shift
-        stay = SHARES - change.sum(axis=1)
-        chances = np.concatenate([change.ravel(), stay])
-        drawn = random.multinomial(WINDOW, chances / chances.sum(), (runs, self.looks))
+        drawn = random.multinomial(WINDOW, _chances(change), (runs, self.looks - self.onset))
+        drawn = np.concatenate([before, drawn], axis=1)
         moved = drawn[..., : size * size].reshape(runs, self.looks, size, size)
         left = moved.sum(axis=3)
         return moved.sum(axis=2), left, drawn[..., size * size :] + left
+
+
+def _chances(change: F64) -> F64:
+    """Of each change, then of each label to stay."""
+    chances: F64 = np.concatenate([change.ravel(), SHARES - change.sum(axis=1)])
+    chances /= chances.sum()
+    return chances
 
 
 def simulate(
@@ -56,7 +65,8 @@ def simulate(
     up, down, base = stream.draw(runs, random)
     pairs = (np.arange(stream.looks) + 1) * WINDOW
     seen_up, seen_down = np.cumsum(up, axis=1), np.cumsum(down, axis=1)
-    failed = moved(gate.limit, seen_up, seen_down, pairs) >= TARGET
+    total = np.broadcast_to(pairs, up.shape[:2])
+    failed = over_starts(partial(moved, gate.limit), seen_up, seen_down, total)[0] >= TARGET
     proven = stayed(gate.limit, seen_up, seen_down, pairs) >= TARGET
     passed = proven & (pairs >= gate.minimum_samples) & ~failed
     return outcome(failed, passed, pairs), _peers(gate, up, down, base)
@@ -81,9 +91,9 @@ def stayed(limit: float, up: I64, down: I64, pairs: I64) -> F64:
 def _log_e(limit: float, claim: Claim, up: I64, down: I64, pairs: I64) -> tuple[F64, F64]:
     """log E of both directions of the labels there are, and of a bucket without any label."""
     test = paired(limit, claim).log_e
-    total = np.broadcast_to(pairs[None, :, None], up.shape)
+    total = np.broadcast_to(pairs[..., None], up.shape)
     told = np.concatenate([distinct(test, up, down, total), distinct(test, down, up, total)], axis=-1)
-    silent = np.broadcast_to(test(0, 0, pairs)[None, :, None], (*up.shape[:2], 1))
+    silent = np.broadcast_to(test(0, 0, pairs)[..., None], (*up.shape[:2], 1))
     return told, silent
 
 

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from calibrating.latencies import LEAST_PAIRS, LIMIT_PERCENT, P, Pairs, first_look, peers_of
+from calibrating.latencies import LEAST_PAIRS, LIMIT_PERCENT, P, Pairs, first_look, names, peers_of
 from calibrating.outcome import F64, I64, NEVER, Mask, Outcome
 from calibrating.rate_gates import TARGET
 from calibrating.traffic import MINUTE
@@ -28,9 +28,7 @@ def simulate(
     baseline_ms, candidate_ms = stream.draw(runs, random)
     base, candidate = bucket(baseline_ms), bucket(candidate_ms)
     rollback = np.array([rolled_back(b, c) for b, c in zip(base, candidate, strict=True)], np.int64)
-    promote = first_look(
-        quantile_ratio(P, LIMIT_PERCENT, "below"), "below", base, candidate, least=max(least, LEAST_PAIRS)
-    )
+    promote = first_look(quantile_ratio(P, LIMIT_PERCENT, "below"), base, candidate, least=max(least, LEAST_PAIRS))
     return Outcome(rollback, promote), peers_of(baseline_ms, candidate_ms)
 
 
@@ -53,18 +51,12 @@ def rolled_back(base: I64, candidate: I64) -> int:
 def _calm(theirs: I64, ours: I64, calm: Mask) -> F64:
     """log E of the calm minutes at the end of each minute."""
     evidence = quantile_ratio(P, LIMIT_PERCENT, "above")
-    names = (
-        f"exceed.{evidence.shift}.up",
-        f"exceed.{evidence.shift}.down",
-        "latency.baseline",
-        "latency.candidate",
-    )
     lower = edges()
     middle = np.append((lower[:-1] + lower[1:]) / 2.0, np.inf)
     which = np.flatnonzero(calm)
     if not len(which):
         return np.zeros(len(calm))
     found = [pair_histograms(middle[theirs[m]], middle[ours[m]], (evidence.shift,)) for m in which]
-    log_e, _ = evidence.paired_rows(*(np.cumsum([f[name] for f in found], axis=0) for name in names))
+    log_e, _ = evidence.paired_rows(*(np.cumsum([f[name] for f in found], axis=0) for name in names(evidence)))
     seen = np.searchsorted(which, np.arange(len(calm)), side="right")
     return np.where(seen > 0, log_e[np.maximum(seen - 1, 0)], 0.0)

@@ -23,11 +23,14 @@ TESTS: Final = 2 * BUCKETS
 _CONCENTRATIONS: Final = np.array([20.0, 200.0, 2000.0])
 
 
-def log_e_moved(up: I64, down: I64, pairs: int, limit: float) -> float:
-    """log E against "no share has changed by more than ``limit``": the mean of all buckets and directions."""
-    test = paired(limit, "above")
-    both = np.concatenate([test.log_e(up, down, pairs), test.log_e(down, up, pairs)])
-    return float(log_mixture(uniform(TESTS), both))
+def log_e_moved(up: I64, down: I64, pairs: I64 | int, limit: float) -> F64:
+    """log E against "no share has changed by more than ``limit``": the mean of all buckets and directions.
+
+    ``up``, ``down``: ``[..., BUCKETS]``, of so many ``pairs`` ``[...]``.
+    """
+    test, total = paired(limit, "above"), np.asarray(pairs)[..., None]
+    both = np.concatenate([test.log_e(up, down, total), test.log_e(down, up, total)], axis=-1)
+    return log_mixture(uniform(TESTS), both)
 
 
 def log_e_stayed(up: I64, down: I64, pairs: int, limit: float) -> tuple[float, F64]:

@@ -273,8 +273,29 @@ def test_the_array_form_of_confidence_shift_is_the_gate() -> None:
         verdict = assess_gates([CONFIDENCE], evidence).verdicts[0]
 
         assert verdict.numbers["value"] == pytest.approx(gap[look], abs=1e-4)
-        beyond = gap[look] - gap_radius(50 * (look + 1), 0.05) > CONFIDENCE.limit
+        # Without panes there is one onset: half of alpha is the rollout's own start.
+        beyond = gap[look] - gap_radius(50 * (look + 1), 0.025) > CONFIDENCE.limit
         assert (verdict.kind is VerdictKind.FAIL) == beyond
+
+
+def test_the_surest_gap_of_confidence_is_the_gates() -> None:
+    """With panes the bound since the loudest onset is that of the simulation, and so is the verdict."""
+    stream = Confidences(lost=0.5, looks=30, onset=20)
+    windows_of = [counts[0] for counts in stream.draw(1, np.random.default_rng(6))]
+    surely = confidences.surely(*(counts[None] for counts in windows_of))[0, -1]
+
+    def held(first: int, end: int) -> Tally:
+        names = ("confidence.baseline", "confidence.candidate")
+        sums = (counts[first:end].sum(axis=0) for counts in windows_of)
+        return Tally((), histograms=dict(zip(names, sums, strict=True)))
+
+    width = pane_width(29)
+    panes = tuple(held(start, min(start + width, 30)) for start in range(0, 30, width))
+    evidence = Evidence(whole=held(0, 30), stage=held(0, 30), panes=panes, stage_name="shadow", weight=0)
+    verdict = assess_gates([CONFIDENCE], evidence).verdicts[0]
+
+    assert verdict.numbers["onset_low"] == pytest.approx(surely, abs=2e-6)
+    assert (verdict.kind is VerdictKind.FAIL) == (surely > CONFIDENCE.limit)
 
 
 def test_the_array_form_of_numbers_is_the_gate() -> None:
@@ -282,14 +303,17 @@ def test_the_array_form_of_numbers_is_the_gate() -> None:
     base, candidate = Tokens(sigma=1.0, ratio=1.1, looks=6).draw(1, np.random.default_rng(5))
     rule = TOKENS.number_rule()
     assert rule is not None
-    rows = [np.empty(base.shape[1], np.object_) for _ in range(2)]
-    for row, held in zip(rows, (base[0], candidate[0]), strict=True):
-        row[:] = [(value * rule.cap,) for value in held.tolist()]
-    histograms, _ = pair_counts((rule,), *rows)
-    tally = Tally((), histograms=histograms)
-    evidence = Evidence(whole=tally, stage=tally, stage_name="shadow", weight=0)
+
+    def held(first: int, end: int) -> Tally:
+        rows = [np.empty(end - first, np.object_) for _ in range(2)]
+        for row, values in zip(rows, (base[0, first:end], candidate[0, first:end]), strict=True):
+            row[:] = [(value * rule.cap,) for value in values.tolist()]
+        return Tally((), histograms=pair_counts((rule,), *rows)[0])
+
+    whole, panes = held(0, base.shape[1]), tuple(held(at, at + 50) for at in range(0, base.shape[1], 50))
+    evidence = Evidence(whole=whole, stage=whole, panes=panes, stage_name="shadow", weight=0)
     verdict = assess_gates([TOKENS], evidence).verdicts[0]
-    bad, good = numbers.log_e(TOKENS, base, candidate, ("above", "below"))
+    bad, good = (numbers.log_e(TOKENS, base, candidate, claim) for claim in ("above", "below"))
 
     assert verdict.numbers["log_e_bad"] == pytest.approx(bad[0, -1], abs=1e-4)
     assert verdict.numbers["log_e_ok"] == pytest.approx(good[0, -1], abs=1e-4)
@@ -309,15 +333,25 @@ def test_the_latency_short_cut_finds_the_first_look(claim: Any) -> None:
     baseline, candidate = stream.draw(4, np.random.default_rng(3))
     evidence = quantile_ratio(latencies.P, latencies.LIMIT_PERCENT, claim)
     base, other = bucket(baseline), bucket(candidate)
-    found = latencies.first_look(evidence, claim, base, other, least=0)
+    found = latencies.first_look(evidence, base, other, least=0)
     for run in range(4):
-        looks = [
-            look
-            for look in range(stream.looks)
-            if round(latencies.exactly(evidence, claim, base[run], other[run], look)[0], 6)
-            >= round(math.log(20.0), 6)
-        ]
-        assert int(found[run]) == (looks[0] + 1) * latencies.WINDOW
+        sums = latencies.sums_of(evidence, base[run], other[run])
+        log_e = latencies.exactly(evidence, sums, np.arange(stream.looks))
+        first = int(np.argmax(np.round(log_e, 6) >= round(math.log(20.0), 6)))
+        assert int(found[run]) == (first + 1) * latencies.WINDOW
+
+
+def test_the_running_sums_of_latency_are_the_products() -> None:
+    """Between two looks lies what `pair_histograms` counts of the same pairs, the failed among them."""
+    baseline, candidate = latencies.Pairs(factor=1.1, looks=6, failed=0.1).draw(1, np.random.default_rng(6))
+    evidence = quantile_ratio(latencies.P, latencies.LIMIT_PERCENT, "above")
+    sums = latencies.sums_of(evidence, bucket(baseline)[0], bucket(candidate)[0])
+
+    for first, end in ((0, 6), (2, 3)):
+        part = slice(first * latencies.WINDOW, end * latencies.WINDOW)
+        counts = pair_histograms(baseline[0, part], candidate[0, part], (evidence.shift,))
+        for array, name in zip(sums, latencies.names(evidence), strict=True):
+            np.testing.assert_array_equal(array[end] - array[first], counts[name])
 
 
 def test_the_latency_look_is_the_gate() -> None:
@@ -325,7 +359,8 @@ def test_the_latency_look_is_the_gate() -> None:
     stream, look = latencies.Pairs(factor=1.5, looks=40, onset=20), 37
     baseline, candidate = stream.draw(1, np.random.default_rng(4))
     evidence = quantile_ratio(latencies.P, latencies.LIMIT_PERCENT, "above")
-    log_e, _ = latencies.exactly(evidence, "above", bucket(baseline)[0], bucket(candidate)[0], look)
+    sums = latencies.sums_of(evidence, bucket(baseline)[0], bucket(candidate)[0])
+    (log_e,) = latencies.exactly(evidence, sums, np.array([look]))
     width, end = pane_width(look) * latencies.WINDOW, (look + 1) * latencies.WINDOW
 
     def held(first: int, last: int) -> Tally:

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from paritygate.comparators import latency, scores
+from paritygate.comparators import confidence, labels, latency, numbers, scores
 from paritygate.comparators.tally import Tally
 from paritygate.gates.evidence import Evidence, Sums
 from paritygate.gates.onsets import ALPHA, late_onset
+from paritygate.gates.spec import parse_gates
 from paritygate.gates.verdict import Verdict, VerdictKind
 
 #: 13:05, 13:35 and 14:05 UTC.
@@ -30,6 +31,31 @@ def scored(seed: int, pairs: int, mean: float = 0.0) -> Tally:
     deltas = np.random.default_rng(seed).normal(mean, 0.2, pairs)
     counts = np.bincount(scores.bucket(deltas), minlength=scores.BUCKETS)
     return Tally((), histograms={"scores.human_review_score": counts})
+
+
+def labelled(pairs: int, moved: float) -> Tally:
+    ours = np.empty(pairs, np.object_)
+    ours[:] = ["late", "on_time"] * (pairs // 2)
+    theirs = ours.copy()
+    theirs[: int(2 * moved * pairs) : 2] = "on_time"
+    return Tally((), histograms=dict(labels.pair_histograms(ours, theirs)))
+
+
+def sure(pairs: int, moved: float) -> Tally:
+    ours = np.full(pairs, 0.8)
+    theirs = np.where(np.arange(pairs) < moved * pairs, 0.2, ours)
+    return Tally((), histograms=dict(confidence.pair_histograms(ours, theirs)))
+
+
+def fallen_back(pairs: int, moved: float) -> Tally:
+    (spec,) = parse_gates({"fallback_rate": {"maximum_delta": 0.02}})
+    rule = spec.number_rule()
+    assert rule is not None
+    ours, theirs = np.empty(pairs, np.object_), np.empty(pairs, np.object_)
+    ours[:] = [(0.0,)] * pairs
+    theirs[:] = [(float(i < moved * pairs),) for i in range(pairs)]
+    histograms, totals = numbers.pair_counts((rule,), ours, theirs)
+    return Tally((), histograms=dict(histograms), totals=dict(totals))
 
 
 def failing(tally_of: Build, requests: int, errors: int, base: int = 0, live: int = 0) -> Tally:
@@ -101,6 +127,28 @@ def test_a_score_that_falls_late_is_found(first: Judge) -> None:
     assert "; in all mean difference " in found.reason
     assert found.numbers["onset_total"] == 900
     assert found.numbers["onset_low"] < found.numbers["onset_value"] < found.numbers["onset_high"]  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("gate", "parts", "words"),
+    [
+        ("label_shift: {maximum: 0.05}", (labelled, 4_000, 0.0, 700, 0.3), "the share of label bucket "),
+        ("confidence_shift: {maximum: 0.1}", (sure, 10_000, 0.0, 1_000, 0.7), "confidence apart by "),
+        ("fallback_rate: {maximum_delta: 0.02}", (fallen_back, 4_000, 0.0, 300, 0.3), "mean fallback_rate "),
+    ],
+)
+def test_what_moves_late_is_found(first: Judge, gate: str, parts: Any, words: str) -> None:
+    """Labels, confidence and numbers of the events: good for long, far off since the onset."""
+    build, before, calm, since, moved = parts
+    blind, found = late(first, gate, (build(before, calm), build(before, calm), build(since, moved)))
+
+    assert blind.kind is not VerdictKind.FAIL
+    assert (found.kind, found.reason_code) == (VerdictKind.FAIL, "breached")
+    assert found.reason.startswith(f"since 14:05 UTC {words}")
+    assert f"; in all {words}" in found.reason
+    numbers = found.numbers
+    assert (numbers["onset_at_ms"], numbers["onset_total"]) == (STARTS_MS[2], since)
+    assert numbers["onset_low"] < numbers["onset_value"] < numbers["onset_high"]  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("gate", ["error_rate: {maximum: 0.01}", "error_rate: {maximum_regression_percent: 50}"])
