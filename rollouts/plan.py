@@ -10,7 +10,9 @@ that carries it cannot be read under another plan.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -19,6 +21,7 @@ from pydantic import (
     Field,
     SerializerFunctionWrapHandler,
     ValidationError,
+    ValidationInfo,
     WithJsonSchema,
     field_validator,
     model_serializer,
@@ -47,6 +50,10 @@ from paritygate.rollouts.yaml_source import YamlSource, dotted, read_yaml
 from paritygate.schemas.errors import PlanError
 
 GATES_KEY: Final = "promotion_gates"
+#: How long a lease is where the file does not say.
+LEASE_SECONDS: Final = 300
+#: A hold is repeated every 15 s (``fold.HOLD_EVERY_MS``), and a report may be 5 s on its way.
+RENEWED_SECONDS: Final = 20
 
 #: For editors; what each rule and option may be is said by ``gates.spec`` when the file is read.
 _GATES_SCHEMA: Final[dict[str, Any]] = {
@@ -72,6 +79,8 @@ class RolloutPlan(Section):
     ``sample_ratio``: whether users must meet the candidate as often as a stage's weight says. Only shown unless
     ``required``: where keys are users or tenants, one large key is a mismatch without any fault.
     ``spend_more_time_when``: circumstances in which the low stages last longer than written (:mod:`.more_time`).
+    ``lease_seconds``: a file that does not name it has :data:`LEASE_SECONDS`, or what its windows need; a start
+    command of an earlier build had none.
     """
 
     rollout: Id = Field(description="the id of this rollout, never used again")
@@ -106,6 +115,14 @@ class RolloutPlan(Section):
     on_timeout: Literal["hold", "rollback"] = "hold"
     no_data_seconds: int = Field(default=600, ge=1, le=86_400)
     candidate_silent_seconds: int = Field(default=60, ge=1, le=86_400)
+    lease_seconds: int = Field(
+        default=0,
+        ge=0,
+        le=7 * 86_400,
+        json_schema_extra={"default": LEASE_SECONDS},
+        description="in a live stage below 100 %, how old the evidence may get before routers put the weight to 0 "
+        "by themselves; 0: never",
+    )
 
     @field_validator("stages")
     @classmethod
@@ -136,6 +153,17 @@ class RolloutPlan(Section):
         # In one order, whatever the file's: the same meaning is the same digest.
         return tuple(name for name in CIRCUMSTANCES if name in found)
 
+    @field_validator("lease_seconds")
+    @classmethod
+    def _renewed_in_time(cls, seconds: int, info: ValidationInfo) -> int:
+        least = _least_lease_seconds(info.data["join"]) if "join" in info.data else 0
+        if 0 < seconds < least:
+            what = (
+                f"must be at least {least} with these windows, or a healthy rollout would lose its lease; 0: none"
+            )
+            raise problem((), what)
+        return seconds
+
     @field_validator("segments")
     @classmethod
     def _each_once(cls, segments: tuple[str, ...]) -> tuple[str, ...]:
@@ -163,6 +191,9 @@ class RolloutPlan(Section):
         """
         source = read_yaml(text, file=file)
         plan = cls._checked(source)
+        if "lease_seconds" not in source.plain:
+            lease = max(LEASE_SECONDS, _least_lease_seconds(plan.join))
+            plan = cls._checked(replace(source, plain={**source.plain, "lease_seconds": lease}))
         # Not in from_plain: a start that an earlier build accepted must stay readable.
         if plan.impact == "high" and not plan.reviewed:
             line, column = source.place_of_value(("impact",))
@@ -194,7 +225,7 @@ class RolloutPlan(Section):
     @model_serializer(mode="wrap")
     def _as_before(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
         # Without any the digest is that of the builds that knew none: what is recorded stays readable.
-        return {k: v for k, v in plain(self).items() if k != "spend_more_time_when" or v}
+        return {k: v for k, v in plain(self).items() if k not in ("spend_more_time_when", "lease_seconds") or v}
 
     def digest(self) -> str:
         """SHA-256 in hex of the canonical JSON of :meth:`to_plain`; a decision's ``policy_digest``."""
@@ -262,6 +293,11 @@ class RolloutPlan(Section):
             diff_rules=self.diff.rules(),
             **self.join.model_dump(),
         )
+
+
+def _least_lease_seconds(join: JoinSection) -> int:
+    """Twice what a healthy rollout takes at most from one decision's evidence to the next decision."""
+    return 2 * (RENEWED_SECONDS + math.ceil((join.window_ms + join.grace_ms + join.lateness_ms) / 1000))
 
 
 def parse_gate_file(text: str, *, file: str = "<gates>") -> tuple[GateSpec, ...]:

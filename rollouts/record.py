@@ -61,6 +61,8 @@ def record(
     ``assessment`` is None for decisions that a command caused, because no gate was asked; a promotion by force
     carries what the gates said when they were overruled.
     """
+    lease_ms = plan.lease_seconds * 1000 if 0 < ruling.stage.weight < 100 else 0
+    seen_ms = at_ms if ledger.frontier_ms is None else ledger.frontier_ms
     return GateDecision(
         rollout_id=plan.rollout,
         sequence=0 if state is None else state.sequence + 1,
@@ -83,6 +85,8 @@ def record(
         windows_next=position.windows_next,
         commands_next=position.commands_next,
         sources=ledger.sources(),
+        lease_ms=lease_ms,
+        lease_until_ms=max(0, seen_ms) + lease_ms if lease_ms else 0,
     )
 
 

@@ -35,6 +35,11 @@ class CatchUp:
         """
         return self.ready and self._read_sequence < self._boot_sequence
 
+    @property
+    def newest(self) -> GateDecision | None:
+        """The decision that is in force once the end of the log is reached."""
+        return self._newest
+
     def read(self, decision: GateDecision) -> Result:
         """Take one decision; afterwards :attr:`state` is what is in force."""
         result = self._folded.result_of(decision)

@@ -38,7 +38,8 @@ class RoutingState:
     """State of one rollout in one router.
 
     ``sequence`` is -1 and ``stage`` empty before the first decision. ``weight`` is whole percent of live
-    traffic to the candidate. ``digest`` is that of the decision in force, empty before the first.
+    traffic to the candidate. ``digest`` is that of the decision in force, empty before the first. ``lapsed``:
+    the lease of that decision is over, so the weight is 0 until a newer one comes.
     ``ignored`` counts decisions that were not obeyed, by reason.
     """
 
@@ -48,6 +49,7 @@ class RoutingState:
     stage: str = ""
     digest: str = ""
     rolled_back: bool = False
+    lapsed: bool = False
     ignored: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
     def result_of(self, decision: GateDecision) -> Result:

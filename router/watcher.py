@@ -5,6 +5,8 @@ Laws:
 * :meth:`DecisionWatcher.choose` never raises, never blocks and does no I/O: it reads one attribute.
 * Without Kafka a router starts on its last known good decision (``boot_lkg``), or else on weight 0
   (``boot_default``), and goes on with what it has when Kafka goes away (``control_lost``).
+* Where a decision's lease ends before a newer decision has come, the weight is 0 (``unsupervised``). That is looked
+  at in :meth:`DecisionWatcher.choose` itself, so it holds although the thread that follows hangs.
 * Every decision that takes effect is kept on disk and acknowledged on ``router.acks.v1``; neither can stop it.
 
 It reads partition 0 without a consumer group: every router reads every decision, and none waits for a
@@ -17,9 +19,11 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from enum import StrEnum, unique
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from confluent_kafka import (
@@ -35,6 +39,7 @@ from confluent_kafka import (
 from paritygate.router.catch_up import CatchUp
 from paritygate.router.chooser import choose
 from paritygate.router.last_known_good import LastKnownGood
+from paritygate.router.lease import NEVER, lease_end_s
 from paritygate.router.state import Result, RoutingState
 from paritygate.schemas.ack import RouterAck
 from paritygate.schemas.client import KafkaSettings
@@ -66,6 +71,9 @@ _PRODUCER = {
 }
 
 
+T = TypeVar("T")
+
+
 @unique
 class Source(StrEnum):
     """What the weight in force rests on; the reason codes of ``reliability.md`` section 4."""
@@ -74,6 +82,7 @@ class Source(StrEnum):
     BOOT_LKG = "boot_lkg"
     FOLLOWING = "following"
     CONTROL_LOST = "control_lost"
+    UNSUPERVISED = "unsupervised"
 
 
 class DecisionWatcher:
@@ -81,7 +90,7 @@ class DecisionWatcher:
 
     ``router_id`` names this process in its acknowledgements. ``state_dir`` holds the last known good
     decision; it must be this router's own. ``on_change(state)`` is called in the watcher's thread after a
-    decision took effect; what it raises is counted and swallowed.
+    decision took effect or its lease ended; what it raises is counted and swallowed.
 
     :raises ConfigError: the client library refuses the settings. A broker that is away raises nothing.
     """
@@ -106,6 +115,8 @@ class DecisionWatcher:
         boot = RoutingState(rollout_id=rollout_id)
         self._boot = Source.BOOT_LKG if loaded.decision else Source.BOOT_DEFAULT
         self._follow = CatchUp(boot.obey(loaded.decision) if loaded.decision else boot, loaded.decision)
+        self._lease_end_s = _lease_end_s(loaded.decision)
+        self._lease_warning = ""
         self._connected = False
         self._ready, self._stop = threading.Event(), threading.Event()
         try:
@@ -126,16 +137,19 @@ class DecisionWatcher:
     @property
     def state(self) -> RoutingState:
         """The state in force; a value that never changes, safe to read from any thread."""
-        return self._follow.state
+        state = self._follow.state
+        return replace(state, weight=0, lapsed=True) if self._lapsed else state
 
     @property
     def weight(self) -> int:
         """Whole percent of live traffic that the candidate gets."""
-        return self._follow.state.weight
+        return 0 if self._lapsed else self._follow.state.weight
 
     @property
     def source(self) -> Source:
         """What the weight rests on."""
+        if self._lapsed:
+            return Source.UNSUPERVISED
         if not self._follow.ready:
             return self._boot
         return Source.FOLLOWING if self._connected else Source.CONTROL_LOST
@@ -145,7 +159,7 @@ class DecisionWatcher:
 
         Takes about 3 microseconds. Never raises.
         """
-        arm = choose(key, self._follow.state.weight, self._rollout_id)
+        arm = choose(key, self.weight, self._rollout_id)
         self._metrics.inc(Counter.ROUTED, rollout=self._rollout_id, arm=arm.value)
         return arm
 
@@ -157,6 +171,29 @@ class DecisionWatcher:
         """Stop following. :meth:`choose` goes on answering with the last weight."""
         self._stop.set()
         self._thread.join()
+
+    @property
+    def _lapsed(self) -> bool:
+        return self._lease_end_s != NEVER and time.monotonic() >= self._lease_end_s
+
+    def _look_at_lease(self) -> None:
+        """Say once that the lease is over; that it is over needs no saying to be obeyed."""
+        decision = self._follow.decision
+        if self._lease_warning or decision is None or not self._lapsed:
+            return
+        self.warning = self._lease_warning = (
+            f"decision {decision.sequence} is too old to be obeyed: no newer one has come in time, or the clock "
+            "here is ahead; the candidate gets no traffic until one does"
+        )
+        self._tell(decision)
+
+    def _change(self, coming: GateDecision | None, take: Callable[[], T]) -> T:
+        """Let ``coming`` come into force, if it does: never its weight under the lease of the one before."""
+        before_s, coming_s = self._lease_end_s, _lease_end_s(coming)
+        self._lease_end_s = min(before_s, coming_s)
+        taken = take()
+        self._lease_end_s = coming_s if self._follow.decision is coming else before_s
+        return taken
 
     def _run(self) -> None:
         try:
@@ -170,6 +207,7 @@ class DecisionWatcher:
                     self._producer.poll(0)
                     if message is not None:
                         self._take(message)
+                    self._look_at_lease()
                 except Exception:  # the thread must outlive whatever one record or one callback does
                     self._error("unexpected")
         finally:
@@ -193,7 +231,9 @@ class DecisionWatcher:
             self._error("undecodable")
             return
         before, live = self.state, self._follow.ready
-        result = self._follow.read(decision)
+        ours = decision.rollout_id == self._rollout_id
+        read = partial(self._follow.read, decision)
+        result = self._change(decision, read) if ours else read()
         if live and result is not Result.OTHER_ROLLOUT:
             self._metrics.inc(Counter.ROUTER_DECISIONS, rollout=self._rollout_id, result=result.value)
         if self.state.digest != before.digest:
@@ -207,7 +247,7 @@ class DecisionWatcher:
             return
         before = self.state
         self._connected = True
-        self._follow.reach_end()
+        self._change(self._follow.newest, self._follow.reach_end)
         if self._follow.behind:
             self.warning = (
                 f"{DECISIONS.name} ends before decision {self.state.sequence}, which this router had obeyed: "
@@ -222,28 +262,36 @@ class DecisionWatcher:
 
     def _take_effect(self) -> None:
         # The new state is in force already: the slow parts come after, and each may fail alone.
-        decision, state = self._follow.decision, self.state
+        decision = self._follow.decision
         assert decision is not None
-        self._export()
-        if self._on_change is not None:
-            try:
-                self._on_change(state)
-            except Exception:
-                self._error("callback")
-        self._acknowledge(decision)
+        if self._lease_warning and not self._lapsed:
+            self.warning = "" if self.warning == self._lease_warning else self.warning
+            self._lease_warning = ""
+        self._tell(decision)
         try:
             self._lkg.save(decision)
         except OSError as e:
             self.warning = f"{self._lkg.path}: cannot be written: {e.strerror or type(e).__name__}"
             self._error("lkg_write")
 
+    def _tell(self, decision: GateDecision) -> None:
+        """What is in force now: to the metrics, the service, and ``router.acks.v1``."""
+        self._export()
+        if self._on_change is not None:
+            try:
+                self._on_change(self.state)
+            except Exception:
+                self._error("callback")
+        self._acknowledge(decision)
+
     def _acknowledge(self, decision: GateDecision) -> None:
         ack = RouterAck(
             rollout_id=self._rollout_id,
             router_id=self._router_id,
             sequence=decision.sequence,
-            weight=self.state.weight,
+            weight=self.weight,
             applied_at_ms=int(time.time() * 1000),
+            state="lapsed" if self._lapsed else "applied",
         )
         try:
             self._producer.produce(self._ack_topic, ack.to_bytes(), key=self._router_id.encode())
@@ -262,6 +310,12 @@ class DecisionWatcher:
         self._metrics.set(Gauge.ROUTER_WEIGHT, state.weight / 100, **labels)
         self._metrics.set(Gauge.ROUTER_SEQUENCE, state.sequence, **labels)
         self._metrics.set(Gauge.ROUTER_FOLLOWING, int(self.source is Source.FOLLOWING), **labels)
+        self._metrics.set(Gauge.ROUTER_LAPSED, int(state.lapsed), **labels)
 
     def _error(self, kind: str) -> None:
         self._metrics.inc(Counter.ROUTER_ERRORS, rollout=self._rollout_id, kind=kind)
+
+
+def _lease_end_s(decision: GateDecision | None) -> float:
+    """Until when a decision that is learnt of now may be obeyed, on the monotonic clock."""
+    return lease_end_s(decision, wall_ms=time.time_ns() // 1_000_000, monotonic_s=time.monotonic())

@@ -12,7 +12,11 @@ from paritygate.schemas.errors import DecodeError
 
 
 class RouterAck(BaseModel):
-    """One router says which decision it applied, and when by its own clock."""
+    """One router says which decision it applied, and when by its own clock.
+
+    ``state``: ``applied``, or ``lapsed`` when the lease of that decision has ended and the weight is 0 for want of
+    a newer one.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 

@@ -26,6 +26,10 @@ class Action(StrEnum):
     ROLLBACK = "rollback"
 
 
+#: What decisions of earlier builds had not; left out where it says nothing, so that their digests stay.
+_LATER = ("lease_ms", "lease_until_ms")
+
+
 class _Record(BaseModel):
     # frozen: a decision is a fact. hide_input: payloads must not leak into error texts.
     model_config = ConfigDict(
@@ -59,7 +63,9 @@ class GateDecision(_Record):
     ``stage`` and ``weight`` (whole percent of live traffic to the candidate) are those in force *after* this
     decision. ``at_ms`` is event time (the watermark of the evidence), never the decider's clock.
     ``windows_next`` and ``commands_next`` are positions in ``windows.v1`` and ``rollouts.v1``: the decision
-    follows from exactly the records before them.
+    follows from exactly the records before them. ``lease_until_ms``: a router gives the candidate no traffic after
+    this instant unless a newer decision has come; it is ``lease_ms`` after the event time up to which every
+    partition's evidence was seen. 0, and left out of the bytes: no lease.
     """
 
     schema_version: int = 1
@@ -84,10 +90,16 @@ class GateDecision(_Record):
     windows_next: int = 0
     commands_next: int = 0
     sources: tuple[SourceOffsets, ...] = ()
+    lease_ms: Annotated[int, Field(ge=0)] = 0
+    lease_until_ms: Annotated[int, Field(ge=0)] = 0
 
     def to_bytes(self) -> bytes:
         """Canonical JSON: sorted keys, no spaces. The same decision is always the same bytes."""
-        return orjson.dumps(self.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)
+        plain = self.model_dump(mode="json")
+        for name in _LATER:
+            if plain[name] == 0:
+                del plain[name]
+        return orjson.dumps(plain, option=orjson.OPT_SORT_KEYS)
 
     def digest(self) -> str:
         """SHA-256 of :meth:`to_bytes` in hex; the next decision's ``previous``."""

@@ -157,6 +157,10 @@ class Gauge(Metric):
         "paritygate_router_following", ("rollout", "router"), "router",
         "1 while the router has read the control topic to its end, 0 on last known good or default",
     )  # fmt: skip
+    ROUTER_LAPSED = (
+        "paritygate_router_lapsed", ("rollout", "router"), "router",
+        "1 while the lease of the decision in force is over: the candidate gets no traffic",
+    )  # fmt: skip
     LAG = ("paritygate_worker_lag_events", ("topic", "partition"), "streams", "events not yet read")
     WATERMARK = (
         "paritygate_worker_watermark_timestamp_seconds", ("partition",), "streams",

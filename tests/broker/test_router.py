@@ -22,7 +22,13 @@ WAIT_S = 20.0
 
 
 def decision(
-    sequence: int, weight: int, action: Action = Action.PROMOTE, rollout_id: str = "r1", reason: str = "ok"
+    sequence: int,
+    weight: int,
+    action: Action = Action.PROMOTE,
+    rollout_id: str = "r1",
+    reason: str = "ok",
+    *,
+    lease_ms: int = 0,
 ) -> GateDecision:
     return GateDecision(
         rollout_id=rollout_id,
@@ -38,6 +44,8 @@ def decision(
         candidate_version="v2",
         policy_digest="p",
         evidence_digest="e",
+        lease_ms=lease_ms,
+        lease_until_ms=time.time_ns() // 1_000_000 + lease_ms if lease_ms else 0,
     )
 
 
@@ -186,6 +194,30 @@ def test_control_topic_made_anew_freezes_the_router(bench: Bench) -> None:
     assert second.wait_ready(WAIT_S)
     assert second.weight == 25
     assert "re-created" in second.warning
+
+
+def test_the_end_of_a_lease_is_local_and_no_rollback(bench: Bench) -> None:
+    """Where no newer decision comes in time the weight is 0 (unsupervised), and acknowledged so; the next decision
+    brings it back, and one that is too old when it comes does not."""
+    bench.create()
+    seen: list[tuple[int, bool]] = []
+    watcher = bench.watch(lambda state: seen.append((state.weight, state.lapsed)))
+    assert watcher.wait_ready(WAIT_S)
+    bench.decide(decision(0, 25, lease_ms=700))
+    until(lambda: watcher.weight == 25)
+    until(lambda: watcher.source is Source.UNSUPERVISED)
+    assert (watcher.weight, watcher.state.rolled_back) == (0, False)
+    bench.decide(decision(1, 25, Action.HOLD, lease_ms=60_000))
+    until(lambda: watcher.weight == 25)
+    assert watcher.warning == ""
+    bench.decide(decision(2, 50, lease_ms=60_000).model_copy(update={"lease_until_ms": 1}))
+    until(lambda: watcher.state.sequence == 2)
+
+    assert watcher.source is Source.UNSUPERVISED
+    assert seen[:3] == [(25, False), (0, True), (25, False)]
+    assert (50, False) not in seen
+    acks = [(a.sequence, a.weight, a.state) for a in bench.acks(4)]
+    assert acks[:4] == [(0, 25, "applied"), (0, 0, "lapsed"), (1, 25, "applied"), (2, 0, "lapsed")]
 
 
 def test_lost_broker_leaves_the_weight(bench: Bench) -> None:

@@ -299,9 +299,10 @@ def test_make_help_lists_every_verb() -> None:
         assert said <= verbs, page
 
 
-def test_every_fault_met_has_its_tests() -> None:
+@pytest.mark.parametrize("page", ["docs/concepts/exactness.md", "docs/concepts/fail-safe.md"])
+def test_every_fault_met_has_its_tests(page: str) -> None:
     """Each row of the table names tests, and each of them is there."""
-    rows = re.findall(r"^\| .* \| (`tests/.*`) \|$", _text("docs/concepts/exactness.md"), re.MULTILINE)
+    rows = re.findall(r"^\| .* \| (`tests/.*`) \|$", _text(page), re.MULTILINE)
     assert len(rows) >= 20
     for row in rows:
         for file, name in re.findall(r"`(tests/[a-z_/]+\.py)::(test_\w+)`", row):
