@@ -86,7 +86,7 @@ lock: setup ## resolve pyproject.toml anew into requirements.lock and the locks 
 	@compile() { "$(BIN)/uv" pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --custom-compile-command "make lock" "$$@" pyproject.toml; }; \
 	compile $(UPGRADE) --extra demo --extra membroker --group dev -o requirements.lock; \
-	compile -c requirements.lock --extra stream -o deploy/worker.lock; \
+	compile -c requirements.lock --extra stream --extra dashboard -o deploy/worker.lock; \
 	compile -c requirements.lock --extra demo -o deploy/demo.lock
 	@echo "lock: written; UPGRADE=--upgrade takes newer versions"
 
