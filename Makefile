@@ -16,7 +16,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; 
 	  "$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null && { echo "$$p"; break; }; \
 	done)
 
-.PHONY: help setup demo test check calibrate faults-join docs lock broker-up broker-down clean bench-evaluation bench-join
+.PHONY: help setup demo test check calibrate faults-commands faults-join docs lock broker-up broker-down clean bench-evaluation bench-join
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ check: setup lint ## style, types, floors, and what is in the wheel
 
 calibrate: setup ## simulate false alarms and delays of every gate into benchmarks/results; ARGS="--runs N"
 	@"$(BIN)/python" benchmarks/calibration.py --json benchmarks/results/calibration.json $(ARGS)
+
+faults-commands: setup ## ten times the histories of plans, commands and verdicts that make test runs
+	@"$(BIN)/pytest" -q --hypothesis-profile=faults tests/unit/rollouts/test_command_machine.py $(ARGS)
 
 faults-join: setup ## hurt the join on a real Kafka and compare with DuckDB; ARGS="--pairs N --seed N --only a,d"
 	@"$(BIN)/python" -m tests.faults.run --json benchmarks/results/faults_join.json $(ARGS)

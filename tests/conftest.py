@@ -19,6 +19,7 @@ from tests.support.broker import KINDS, BrokerPool
 from tests.support.kafka import KafkaBench
 
 settings.register_profile("ci", derandomize=True, deadline=None)
+settings.register_profile("faults", derandomize=True, deadline=None, max_examples=1_500)
 settings.load_profile("ci")
 
 
