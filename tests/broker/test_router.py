@@ -236,12 +236,15 @@ def test_the_end_of_a_lease_is_local_and_no_rollback(bench: Bench) -> None:
     seen: list[tuple[int, bool]] = []
     watcher = bench.watch(lambda state: seen.append((state.weight, state.lapsed)))
     assert watcher.wait_ready(WAIT_S)
-    bench.decide(decision(0, 25, lease_ms=700))
-    until(lambda: watcher.weight == 25)
-    until(lambda: watcher.source is Source.UNSUPERVISED)
+    bench.decide(decision(0, 25, lease_ms=60_000))
+    until(lambda: seen == [(25, False)])
+    watcher._lease_end_s = 0.0  # a minute passes
+    assert watcher.source is Source.UNSUPERVISED
     assert (watcher.weight, watcher.state.rolled_back) == (0, False)
+    until(lambda: len(seen) == 2)
     bench.decide(decision(1, 25, Action.HOLD, lease_ms=60_000))
     until(lambda: watcher.weight == 25)
+    until(lambda: len(seen) == 3)
     assert watcher.warning == ""
     bench.decide(decision(2, 50, lease_ms=60_000).model_copy(update={"lease_until_ms": 1}))
     until(lambda: watcher.state.sequence == 2)
