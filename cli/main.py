@@ -55,6 +55,7 @@ VERBS: Mapping[str, Verb] = {
     "acknowledge": Verb("intervene", "acknowledge", "Put on record that a person has seen a decision."),
     "status": Verb("status", "status", "Show where each rollout stands, or one with its gates and routers."),
     "watch": Verb("watch", "watch", "Follow one rollout live."),
+    "dashboard": Verb("dashboard", "dashboard", "Serve the page of every rollout, live, and the same as JSON."),
     "notify": Verb("notify.verb", "notify", "Tell people what changes in any rollout, by webhook."),
     "report": Verb(
         "report.verb", "report", "Write the review of a rollout: a page, Markdown, a regression bundle."

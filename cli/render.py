@@ -7,13 +7,14 @@ Law: colours only repeat what words say, so that nothing is lost in a log file. 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from paritygate.cli.console import clean, new_table
+from paritygate.gates.reasons import UNKNOWN as UNKNOWN  # noqa: PLC0414  (other verbs take it from here)
+from paritygate.gates.reasons import instant as instant  # noqa: PLC0414
 from paritygate.schemas.decision import Action, GateDecision
 
 if TYPE_CHECKING:
@@ -27,15 +28,6 @@ _RANK = {"fail": 0, "error": 1, "inconclusive": 2, "pass": 3}
 _ACTION_STYLES = {Action.PROMOTE: "green", Action.HOLD: "yellow", Action.ROLLBACK: "bold red"}
 #: Numbers of a verdict that a reader looks for first; the rest is in ``--json``.
 _FIRST_NUMBERS = ("observed", "estimate", "limit", "samples", "pairs", "bad", "more_needed")
-UNKNOWN = "n/a"
-
-
-def instant(at_ms: int) -> str:
-    """Epoch milliseconds as ISO 8601 UTC; ``n/a`` for what is no instant."""
-    try:
-        return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    except (ValueError, OverflowError, OSError):
-        return UNKNOWN
 
 
 def number(value: float | int | None) -> str:

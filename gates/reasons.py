@@ -6,7 +6,11 @@ Law: a reason is one sentence with the counts it rests on; a stored number is fi
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 from typing import Final
+
+#: What stands where nothing is known; never 0.
+UNKNOWN: Final = "n/a"
 
 #: Unit and its seconds, the next smaller unit and its seconds, how many of the unit make the next larger one.
 _UNITS: Final = (("m", 60, "s", 1, 60), ("h", 3600, "m", 60, 24), ("d", 86_400, "h", 3600, math.inf))
@@ -59,6 +63,14 @@ def number(value: float | None) -> float | None:
     if value is None or not math.isfinite(value):
         return None
     return round(value, 6) + 0.0
+
+
+def instant(at_ms: int) -> str:
+    """Epoch milliseconds as ISO 8601 UTC; ``n/a`` for what is no instant."""
+    try:
+        return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    except (ValueError, OverflowError, OSError):
+        return UNKNOWN
 
 
 def duration(ms: int) -> str:

@@ -199,9 +199,12 @@ class SegmentTable:
 
     def name(self, segment: int) -> str:
         """``dimension=value & dimension=value``, dimensions in alphabetical order."""
+        return " & ".join(f"{dimension}={value}" for dimension, value in self.values(segment))
+
+    def values(self, segment: int) -> tuple[tuple[str, str], ...]:
+        """(dimension, value) of each dimension that a segment names, in alphabetical order."""
         dimensions, cell = self._lattice.names[segment]
-        parts = sorted((self._dimensions[d], self._cells[cell][d]) for d in dimensions)
-        return " & ".join(f"{dimension}={value}" for dimension, value in parts)
+        return tuple(sorted((self._dimensions[d], self._cells[cell][d]) for d in dimensions))
 
     def with_all(self, log_e_all: float, log_e: F64) -> float:
         """log E of the weighted mean of "all requests" and every segment."""

@@ -130,8 +130,31 @@ def review(
     ``commands`` and ``reports``: (offset, record) in log order; others' records are passed over. ``unread``: how
     many records of the control topics could not be read.
     """
+    ledger, samples = new_ledger(plan), Samples()
+    for offset, report in reports:
+        if report.rollout_id == plan.rollout and offset < decisions[-1].windows_next:
+            ledger.take(report)
+            samples.take(report)
+    return review_of(plan, decisions, commands, ledger, samples, unread=unread)
+
+
+def new_ledger(plan: RolloutPlan) -> Ledger:
+    """An empty ledger for the reports of this plan's rollout."""
+    join = plan.join
+    return Ledger(plan.segments, join.window_ms, settle_ms=join.grace_ms + join.retain_ms)
+
+
+def review_of(
+    plan: RolloutPlan,
+    decisions: Sequence[GateDecision],
+    commands: Iterable[tuple[int, Command]],
+    ledger: Ledger,
+    samples: Samples,
+    *,
+    unread: int = 0,
+) -> Review:
+    """As :func:`review`, from a ledger that holds the reports already, those after the last decision included."""
     last = decisions[-1]
-    ledger, samples = _evidence(plan, last, reports)
     whole = ledger.whole
     assessment = assess_gates(
         plan.gates,
@@ -142,9 +165,9 @@ def review(
         prove_segments_above_ratio=plan.prove_segments_above_ratio,
     )
     findings = assessment.segment_findings
-    outcome, final = _outcome(decisions)
+    outcome, final = outcome_of(decisions)
     history = histories(plan.gates, decisions)
-    deeds = _deeds(plan.rollout, decisions, commands)
+    deeds = deeds_of(plan.rollout, decisions, commands)
     worst = next((d.worst_segment for d in reversed(decisions) if d.worst_segment), None)
     stays = _stays(plan, decisions, ledger.first_start_ms)
     return Review(
@@ -158,7 +181,7 @@ def review(
         outcome=outcome,
         headline=_headline(outcome, final, stays),
         exposed=last.exposed_requests,
-        steps=_steps(decisions),
+        steps=steps_of(decisions),
         stays=stays,
         sides=sides(whole),
         gates=history,
@@ -184,21 +207,8 @@ def review(
     )  # fmt: skip
 
 
-def _evidence(
-    plan: RolloutPlan, last: GateDecision, reports: Iterable[tuple[int, WindowReport]]
-) -> tuple[Ledger, Samples]:
-    join = plan.join
-    ledger = Ledger(plan.segments, join.window_ms, settle_ms=join.grace_ms + join.retain_ms)
-    samples = Samples()
-    for offset, report in reports:
-        if report.rollout_id == plan.rollout and offset < last.windows_next:
-            ledger.take(report)
-            samples.take(report)
-    return ledger, samples
-
-
-def _outcome(decisions: Sequence[GateDecision]) -> tuple[str, GateDecision]:
-    """What became of it, and the decision that says why."""
+def outcome_of(decisions: Sequence[GateDecision]) -> tuple[str, GateDecision]:
+    """What became of it (see :class:`Review`), and the decision that says why."""
     last = decisions[-1]
     if last.action is Action.ROLLBACK:
         return ("abandoned" if last.reason_code == ABANDONED else "rolled back"), last
@@ -219,7 +229,8 @@ def _headline(outcome: str, final: GateDecision, stays: Sequence[Stay]) -> str:
     return f"{where} after {after}: {final.reason}"
 
 
-def _steps(decisions: Sequence[GateDecision]) -> tuple[Step, ...]:
+def steps_of(decisions: Sequence[GateDecision]) -> tuple[Step, ...]:
+    """The timeline of these decisions, oldest first."""
     rows: list[list[GateDecision]] = []
     for d in decisions:
         before = rows[-1][-1] if rows else None
@@ -257,9 +268,10 @@ def _stays(plan: RolloutPlan, decisions: Sequence[GateDecision], first_ms: int |
     return tuple(found.get(s.name, Stay(stage=s.name, weight=s.weight)) for s in plan.ladder.stages)
 
 
-def _deeds(
+def deeds_of(
     rollout: str, decisions: Sequence[GateDecision], commands: Iterable[tuple[int, Command]]
 ) -> tuple[Deed, ...]:
+    """What people said of a rollout, in log order. ``decisions``: its own, at least the first one."""
     caused = {d.commands_next - 1: d for d in decisions if d.reason_code in COMMANDED}
     read_until = decisions[-1].commands_next
     rows = []

@@ -132,6 +132,7 @@ class Counter(Metric):
         "paritygate_worker_commands_refused_total", ("why",), "streams",
         "commands that change nothing: refused (late, or not fitting where the rollout stands), undecodable",
     )  # fmt: skip
+    PAGES = ("paritygate_dashboard_pages_total", (), "dashboard", "pages made")
     NOTIFICATIONS = (
         "paritygate_notifications_total", ("target", "result"), "cli",
         "messages to people: taken, failed (a try), given_up",
@@ -180,6 +181,9 @@ class Gauge(Metric):
     DECIDER_POSITION = (
         "paritygate_worker_decider_position", (), "streams", "next window report that the decider will fold",
     )  # fmt: skip
+    DASHBOARD_VIEWERS = ("paritygate_dashboard_viewers", (), "dashboard", "open streams of changes")
+    DASHBOARD_BEHIND = ("paritygate_dashboard_behind_records", (), "dashboard", "records that are not read yet")
+    DASHBOARD_UP = ("paritygate_dashboard_broker_up", (), "dashboard", "1 while the broker answers")
     WEIGHT = ("rollout_weight_ratio", ("rollout",), "streams", "share of the candidate as decided")
     SEQUENCE = ("rollout_sequence", ("rollout",), "streams", "number of the newest decision")
     EXPOSED = ("rollout_exposed_requests", ("rollout",), "streams", "candidate answers that users saw so far")

@@ -39,6 +39,7 @@ def test_the_floors_hold() -> None:
     [
         ("gates", "import paritygate.rollouts", "Floors: imports point down only"),
         ("router", "import paritygate.producers", "Floors: imports point down only"),
+        ("dashboard", "import paritygate.cli", "Floors: imports point down only"),
         ("comparators", "import time", "Floors 1-4 do no I/O"),
         ("producers", "import numpy", "What services import stays light"),
     ],

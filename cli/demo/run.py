@@ -6,7 +6,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from prometheus_client import start_http_server
@@ -16,7 +16,7 @@ from paritygate.cli.demo.follow import Follower
 from paritygate.cli.demo.plan import demo_plan
 from paritygate.cli.demo.scenarios import SCENARIOS, Scenario
 from paritygate.cli.demo.serve import Service
-from paritygate.cli.demo.stack import Stack, running_stack
+from paritygate.cli.demo.stack import Stack, running_dashboard, running_stack
 from paritygate.cli.demo.summary import Summary, summarise
 from paritygate.cli.follow import Rung
 from paritygate.cli.kafka import end_offsets, write
@@ -44,6 +44,7 @@ def run_demo(
     cache: Path,
     speed: float = 1.0,
     with_worker: bool = True,
+    with_dashboard: bool = True,
     metrics_port: int = 0,
 ) -> list[Summary]:
     """Run these scenarios one after the other on one stack. Blocks.
@@ -57,7 +58,10 @@ def run_demo(
         _serve_metrics(metrics, metrics_port)
     table = load_table(cache, note)
     models = load_models(table, cache, note)
-    with running_stack(folder, bootstrap, note, with_worker=with_worker) as stack:
+    with ExitStack() as running:
+        stack = running.enter_context(running_stack(folder, bootstrap, note, with_worker=with_worker))
+        if with_dashboard:
+            running.enter_context(running_dashboard(stack.kafka, folder, note))
         summaries = [
             run_scenario(SCENARIOS[n], stack, traffic=flights(table), models=models, metrics=metrics, speed=speed)
             for n in names
@@ -178,6 +182,7 @@ def _tell_where(stack: Stack) -> None:
         note("to look at the topics again:")
         note(f"  export PARITYGATE_RUN={stack.folder}; {verb} broker up")
         note(f"  {verb} status                   the newest decision of each rollout, gate by gate")
+        note(f"  {verb} dashboard                the same as pages")
         note(f"  {verb} tail audit.v1            every decision with its reasons: the audit")
         note(f"  {verb} tail windows.v1 --max 3  what the decisions rest on")
         note(f"  {verb} broker down")

@@ -84,6 +84,37 @@ def _running_worker(kafka: KafkaSettings, folder: Path, log: Path, say: Say) -> 
             child.wait()
 
 
+@contextmanager
+def running_dashboard(kafka: KafkaSettings, folder: Path, say: Say) -> Iterator[None]:
+    """The page of every rollout, in a process of its own; its address is said. Without it the demo goes on."""
+    log = folder / "dashboard.log"
+    log.unlink(missing_ok=True)
+    child = process.spawn(
+        [sys.executable, "-m", "paritygate.cli.main", "dashboard", "--bootstrap", kafka.bootstrap, "--port", "0"],
+        output=log,
+        attached=True,
+    )
+    born = process.birth(child.pid) or ""
+    try:
+        address = _address(child, log)
+        say(f"dashboard: {address}" if address else f"no dashboard: {_last_line(log)}")
+        yield
+    finally:
+        process.end(child.pid, born)
+        child.wait()
+
+
+def _address(child: subprocess.Popen[bytes], log: Path, timeout_s: float = 30.0) -> str:
+    """What the dashboard says it listens on; empty where it ended or says nothing: the demo goes on without it."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline and child.poll() is None:
+        for line in log.read_text(errors="replace").splitlines() if log.exists() else ():
+            if line.startswith("dashboard: "):
+                return line.removeprefix("dashboard: ")
+        time.sleep(0.1)
+    return ""
+
+
 def _owns(child: subprocess.Popen[bytes], log: Path, timeout_s: float = 90.0) -> bool:
     """Wait until the worker owns partitions; False when it ended before.
 

@@ -34,6 +34,9 @@ def demo(  # noqa: PLR0917  (options of a command line, given by name)
     with_worker: Annotated[
         bool, typer.Option("--worker/--no-worker", help="Start a worker, or use the one that runs already.")
     ] = True,
+    with_dashboard: Annotated[
+        bool, typer.Option("--dashboard/--no-dashboard", help="Serve the page of every rollout as long as it runs.")
+    ] = True,
     metrics_port: Annotated[
         int, typer.Option(min=0, max=65535, help="Serve the demo service's Prometheus metrics here, on 127.0.0.1.")
     ] = 0,
@@ -54,6 +57,7 @@ def demo(  # noqa: PLR0917  (options of a command line, given by name)
         cache=cache,
         speed=speed,
         with_worker=with_worker,
+        with_dashboard=with_dashboard,
         metrics_port=metrics_port,
     )
     if json_file is not None:

@@ -7,10 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import orjson
-
-from paritygate.cli.render import UNKNOWN, instant
-from paritygate.cli.report.document import (
+from paritygate.dashboard.document import (
     Bar,
     Block,
     Code,
@@ -24,9 +21,10 @@ from paritygate.cli.report.document import (
     Section,
     Table,
 )
-from paritygate.cli.report.words import amount, bounds
-from paritygate.gates.reasons import duration, many
-from paritygate.rollouts.regression import Answer, Pair
+from paritygate.dashboard.pairs import pair_blocks
+from paritygate.dashboard.words import amount, bounds
+from paritygate.gates.reasons import duration, instant, many
+from paritygate.rollouts.regression import Pair
 from paritygate.rollouts.review import Review, Stay
 from paritygate.rollouts.sides import SideRow
 
@@ -155,38 +153,7 @@ def _examples(review: Review, pairs: Sequence[Pair], *, show_values: bool) -> It
     told = "as they were" if show_values else "redacted: types and lengths stand for values"
     yield Paragraph(f"{many(len(pairs), 'request')} of {len(review.samples):,} kept; payloads are {told}.")
     for pair in pairs:
-        sample = pair.sample
-        yield Facts(
-            (
-                ("request", Code(sample.request_id)),
-                ("failure", f"{sample.kind}: {sample.detail}" if sample.detail else sample.kind),
-                ("segments", ", ".join(f"{d}={v}" for d, v in sample.segments.items()) or UNKNOWN),
-                ("stable answered", _answer(pair.baseline)),
-                ("candidate answered", _answer(pair.candidate)),
-            )
-        )
-        if pair.differences:
-            yield Table(
-                ("where", "change", "stable", "candidate"),
-                tuple(
-                    (Code(d.path or "/"), d.kind, Code(_json(d.baseline)), Code(_json(d.candidate)))
-                    for d in pair.differences
-                ),
-            )
-
-
-def _answer(answer: Answer | None) -> str:
-    if answer is None:
-        return "not found in the prediction topics"
-    parts = [answer.status, f"{answer.latency_ms:g} ms", f"as {answer.role}"]
-    parts += [f"label {answer.label}"] if answer.label is not None else []
-    parts += [f"error {answer.error_type}"] if answer.error_type else []
-    parts += [f"breaks {', '.join(answer.failed_rules)}"] if answer.failed_rules else []
-    return ", ".join(parts)
-
-
-def _json(value: object) -> str:
-    return orjson.dumps(value).decode()
+        yield from pair_blocks(pair)
 
 
 def _deeds(review: Review) -> Block:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from paritygate.cli.report.document import (
+from paritygate.dashboard.document import (
     Bar,
     Block,
     Cell,
@@ -18,12 +18,15 @@ from paritygate.cli.report.document import (
     Facts,
     Gates,
     Items,
+    Link,
     Mark,
     Paragraph,
     Table,
+    When,
 )
-from paritygate.cli.report.elements import visible
-from paritygate.cli.report.words import amount
+from paritygate.dashboard.elements import visible
+from paritygate.dashboard.words import amount
+from paritygate.gates.reasons import UNKNOWN, instant
 from paritygate.rollouts.histories import GateHistory
 
 _MARKUP = re.compile(r"([\\`*_\[\]|~]|:(?=//)|\.(?<=www\.))")
@@ -63,6 +66,10 @@ def _cell(cell: Cell) -> str:
             return plain(text)
         case Code(text):
             return _code(text)
+        case Link(text):
+            return plain(text)
+        case When(at_ms):
+            return UNKNOWN if at_ms is None else instant(at_ms)
         case _:
             return plain(cell)
 

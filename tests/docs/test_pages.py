@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILD = runpy.run_path(str(ROOT / "docs" / "build.py"))
 PAGES = [page.relative_to(ROOT).as_posix() for page in BUILD["pages"]()]
 LINKING = [*PAGES, "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"]
-ROOMS = ("cli", "comparators", "gates", "producers", "rollouts", "router", "schemas", "streams")
+ROOMS = ("cli", "comparators", "dashboard", "gates", "producers", "rollouts", "router", "schemas", "streams")
 #: What a plan cannot leave out.
 LEAST = """\
 rollout: least-1

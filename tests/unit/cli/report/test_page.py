@@ -16,10 +16,10 @@ import orjson
 import pytest
 
 from paritygate.cli.report.content import document
-from paritygate.cli.report.document import Document
-from paritygate.cli.report.elements import element, markup, visible
 from paritygate.cli.report.markdown import markdown, plain
 from paritygate.cli.report.page import page
+from paritygate.dashboard.document import Document
+from paritygate.dashboard.elements import element, markup, visible
 from paritygate.rollouts.fold import Fold
 from paritygate.rollouts.regression import Answer, Difference, Pair
 from paritygate.rollouts.review import review

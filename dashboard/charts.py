@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 
-from paritygate.cli.report.elements import Html, element
-from paritygate.cli.report.words import amount
+from paritygate.dashboard.elements import Html, element
+from paritygate.dashboard.words import amount
 from paritygate.rollouts.histories import GateHistory, Point
 
 WIDTH, HEIGHT = 320, 132

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-from paritygate.cli.render import UNKNOWN
-from paritygate.gates.reasons import milliseconds
+from paritygate.gates.reasons import UNKNOWN, milliseconds
 
 
 def amount(value: float | None, unit: str, *, signed: bool = False) -> str:

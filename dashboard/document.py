@@ -15,6 +15,7 @@ TONES = {
     "pass": GOOD, "fail": BAD, "inconclusive": OPEN, "error": OPEN,
     "promote": GOOD, "rollback": BAD, "hold": PLAIN,
     "promoted": GOOD, "rolled back": BAD, "paused": OPEN, "running": PLAIN,
+    "fresh": GOOD, "stale": BAD, "away": BAD, "quiet": PLAIN, "behind": OPEN, "worse": BAD,
 }  # fmt: skip
 
 
@@ -46,7 +47,29 @@ class Code:
     text: str
 
 
-Cell = str | Mark | Bar | Code
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Text that leads to another place on the same server.
+
+    :raises ValueError: the path could lead elsewhere.
+    """
+
+    text: str
+    path: str
+
+    def __post_init__(self) -> None:
+        if not self.path.startswith(("/", "#")) or self.path.startswith(("//", "/\\")):
+            raise ValueError(f"no path of this server: {self.path!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class When:
+    """An instant in epoch milliseconds, None where it is not known."""
+
+    at_ms: int | None
+
+
+Cell = str | Mark | Bar | Code | Link | When
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from html import escape
 
 _HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 #: Elements without an end.
-_VOID = frozenset({"meta", "br"})
+_VOID = frozenset({"meta", "br", "link"})
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
 
 

@@ -1,0 +1,92 @@
+"""OpenAPI: the document of the API, from the models that are answered. A test walks it and asks every path."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from paritygate.dashboard.api import (
+    ErrorModel,
+    HealthModel,
+    HookAnswer,
+    HookModel,
+    RolloutList,
+    RolloutModel,
+    VerdictModel,
+)
+from paritygate.dashboard.verdict import HOOKS
+
+_MODELS: Final = (ErrorModel, HealthModel, HookAnswer, HookModel, RolloutList, RolloutModel, VerdictModel)
+_REF: Final = "#/components/schemas/{model}"
+_NAME: Final = {
+    "name": "name", "in": "path", "required": True, "description": "id of a rollout",
+    "schema": {"type": "string", "minLength": 1},
+}  # fmt: skip
+
+
+def document(version: str) -> dict[str, Any]:
+    """OpenAPI 3.1 as plain data; ``version`` is that of the package."""
+    _, schemas = models_json_schema([(m, "validation") for m in _MODELS], ref_template=_REF)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "paritygate dashboard",
+            "version": version,
+            "description": "Where rollouts stand, for people and controllers. It only reads.",
+        },
+        "paths": {
+            "/v1/rollouts": {"get": _get("List all rollouts, open ones first", RolloutList)},
+            "/v1/rollouts/{name}": {"get": _get("Show one rollout", RolloutModel, 404, named=True)},
+            "/v1/rollouts/{name}/verdict": {
+                "get": _get(
+                    "Say pass, fail or inconclusive, for Argo Rollouts' web metric", VerdictModel, 404, named=True
+                )
+            },
+            "/v1/flagger/{hook}": {"post": _hook()},
+            "/v1/events": {
+                "get": {
+                    "summary": "Server-sent events: one whenever a rollout changes",
+                    "responses": {"200": {"description": "a stream", "content": {"text/event-stream": {}}}},
+                }
+            },
+            "/healthz": {"get": _get("Whether the process runs", HealthModel)},
+            "/readyz": {"get": _get("Whether the broker answers and the topics were read", HealthModel, 503)},
+        },
+        "components": {"schemas": schemas["$defs"]},
+    }
+
+
+def _get(summary: str, model: type[BaseModel], *more: int, named: bool = False) -> dict[str, Any]:
+    answers = {"200": _json(summary, model)}
+    answers |= {str(code): _json("not found" if code == 404 else "not ready", _MODEL_OF[code]) for code in more}
+    return {"summary": summary, **({"parameters": [_NAME]} if named else {}), "responses": answers}
+
+
+_MODEL_OF: Final[dict[int, type[BaseModel]]] = {404: ErrorModel, 503: HealthModel}
+
+
+def _hook() -> dict[str, Any]:
+    return {
+        "summary": "Answer a webhook of Flagger: 200 go on, 403 wait",
+        "parameters": [
+            {"name": "hook", "in": "path", "required": True, "schema": {"type": "string", "enum": list(HOOKS)}}
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": {"$ref": _REF.format(model="HookModel")}}},
+        },
+        "responses": {
+            "200": _json("go on", HookAnswer),
+            "403": _json("wait", HookAnswer),
+            "400": _json("no such JSON", ErrorModel),
+            "404": _json("no such rollout or hook", ErrorModel),
+            "413": _json("too large", ErrorModel),
+        },
+    }
+
+
+def _json(description: str, model: type[BaseModel]) -> dict[str, Any]:
+    schema = {"$ref": _REF.format(model=model.__name__)}
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
