@@ -62,7 +62,7 @@ calibrate: setup ## simulate false alarms and delays of every gate into benchmar
 	@"$(BIN)/python" benchmarks/calibration.py --json benchmarks/results/calibration.json $(ARGS)
 
 faults-commands: setup ## ten times the histories of plans, commands and verdicts that make test runs
-	@"$(BIN)/pytest" -q --hypothesis-profile=faults tests/unit/rollouts/test_command_machine.py $(ARGS)
+	@"$(BIN)/pytest" -q --timeout=3600 --hypothesis-profile=faults tests/unit/rollouts/test_command_machine.py $(ARGS)
 
 faults-join: setup ## hurt the join on a real Kafka and compare with DuckDB; ARGS="--pairs N --seed N --only a,d"
 	@"$(BIN)/python" -m tests.faults.run --json benchmarks/results/faults_join.json $(ARGS)

@@ -27,7 +27,7 @@ from paritygate.comparators.windows import Window, Windows, groups
 from paritygate.schemas.columns import EventBatch
 from paritygate.schemas.outcome import Outcome
 from paritygate.schemas.platform import PlatformEvent
-from paritygate.schemas.prediction import ROLES, STATUSES, Role, Status
+from paritygate.schemas.prediction import ARMS, ROLES, STATUSES, Role, Status
 from paritygate.schemas.report import Example
 
 #: A rollout without content is reported at most this often, in event time.
@@ -35,6 +35,10 @@ HEARTBEAT_MS: Final = 500
 _PRIMARY: Final = ROLES.index(Role.PRIMARY)
 _SHED: Final = STATUSES.index(Status.SHED)
 _NAMES: Final = len(COUNT_NAMES)
+_SAID: Final = ("reports", "running_ms", "ooms", "restarts", "dropped")
+#: What platforms say, by the total in which it is counted; and what of it a hard rule may forbid altogether.
+_PLATFORM: Final = tuple(f"{name}.{arm.value}" for arm in ARMS for name in _SAID)
+_GRAVE: Final = ("ooms.candidate", "restarts.candidate")
 #: Told the name of a part of the work when it ends.
 Lap = Callable[[str], None]
 
@@ -81,6 +85,8 @@ class RolloutJoin:
         self.scored = Scored(settings.dedupe_ms, settings.max_seen)
         self._reported_through: int | None = None
         self._forgotten: Counter[str] = Counter()
+        #: By open window, the grave events that were told of it early.
+        self._told: dict[int, int] = {}
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -328,6 +334,21 @@ class RolloutJoin:
         if self._reported_through is None or newest >= self._reported_through + quiet_windows:
             self._reported_through = newest
             yield newest, Window(changed=False)
+
+    def grave(self) -> Iterator[tuple[int, Window]]:
+        """Open windows with grave events of the candidate that nobody was told of: what its platform said, alone.
+
+        Of requests nothing is told: in an open window fast answers are counted and slow ones are not yet.
+        """
+        open_from = self.windows.settled
+        if self.watermark_ms is None or open_from is None:
+            return
+        counts = {i: sum(w.totals.get(name, 0) for name in _GRAVE) for i, w in self.windows.by_index.items()}
+        told, self._told = self._told, {i: n for i, n in counts.items() if n and i >= open_from}
+        for index, count in sorted(self._told.items()):
+            if count > told.get(index, 0):
+                totals = self.windows.by_index[index].totals
+                yield index, Window(totals={name: totals[name] for name in _PLATFORM if name in totals})
 
     def supersede(self, index: int) -> None:
         """A window that was reported after the snapshot is to be reported again, empty if nothing is in it."""

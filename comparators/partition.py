@@ -302,6 +302,7 @@ class PartitionJoin:
     def take_reports(self, generation: int) -> list[WindowReport]:
         """Closed windows that are new or changed, whole, oldest first; and a sign of life where there are none.
 
+        Then, early, the open windows with grave events that are new: those do not wait until a window closes.
         Publish them before the snapshot. If that fails, give them to :meth:`requeue`.
         """
         if self.replaying:
@@ -318,6 +319,12 @@ class PartitionJoin:
                     rollout, index, window, partition=self.partition, partitions=self.partitions, sources=ranges
                 )
                 found.append(replace(report, generation=generation, revision=self._next_revision()))
+            for index, window in rollout.grave():
+                report = build_report(
+                    rollout, index, window, partition=self.partition, partitions=self.partitions, sources=ranges,
+                    early=True,
+                )  # fmt: skip
+                found.append(replace(report, generation=generation, revision=self._next_revision()))
         return found
 
     def _next_revision(self) -> int:
@@ -329,6 +336,8 @@ class PartitionJoin:
         for report in reports:
             rollout = self._rollouts.get(report.rollout_id)
             index = None if rollout is None else report.window_start_ms // rollout.settings.window_ms
+            if report.is_early:
+                continue  # its window is reported as a whole anyhow
             if rollout is not None and index in rollout.windows.by_index:
                 rollout.windows.by_index[index].changed = True
             else:

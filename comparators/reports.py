@@ -20,14 +20,21 @@ def build_report(
     partition: int,
     partitions: int,
     sources: tuple[SourceRange, ...],
+    early: bool = False,
 ) -> WindowReport:
-    """The whole content of one window of a rollout; generation and revision are left to the publisher (0)."""
+    """The whole content of one window of a rollout; generation and revision are left to the publisher (0).
+
+    ``early``: the window is open, so the watermark told is not beyond its start, whatever it is.
+    """
     width = rollout.settings.window_ms
+    watermark_ms = rollout.watermark_ms or 0
+    if early:
+        watermark_ms = min(watermark_ms, index * width)
     cells, histograms, totals = window.tally(rollout.vocabulary).to_parts()
     return WindowReport(
         rollout_id=rollout.settings.rollout_id, partition=partition, partitions=partitions,
         generation=0, revision=0, window_start_ms=index * width, window_end_ms=(index + 1) * width,
-        watermark_ms=rollout.watermark_ms or 0, sources=sources, dimensions=rollout.settings.dimensions,
+        watermark_ms=watermark_ms, sources=sources, dimensions=rollout.settings.dimensions,
         count_names=COUNT_NAMES, cells=cells, histograms=histograms, totals=totals,
         examples=window.examples,
     )  # fmt: skip

@@ -9,7 +9,8 @@ which adds whole tallies and loses no count.
 What may promote is counted later than what may roll back: the stage takes a window only when *every*
 partition has reported it or a later one. Each partition's windows close in order, but a slow or missing answer
 holds up its own partition alone; without this rule the stage would hold the good answers of the others and
-wait for the bad one, and a proof would be chosen by its outcome. A window that is no longer kept before every
+wait for the bad one, and a proof would be chosen by its outcome. An early report of an open window is evidence of
+what it tells, but with it no partition has come to that window. A window that is no longer kept before every
 partition came so far is not in the stage; its requests count there as ``lost``.
 """
 
@@ -53,7 +54,7 @@ class Taken:
 
     ``closed``: event time has passed the end of a window, in the newest partition or in all of them.
     ``harm``: it brought failures, invalid outputs or memory exhaustion of the candidate that were not known
-    before.
+    before; an early report, also restarts.
     """
 
     closed: bool
@@ -150,16 +151,18 @@ class Ledger:
             change.add(Tally.from_report(known, BUCKET_COUNTS), sign=-1)
         self._kept.setdefault(start, {})[report.partition] = report
         self._add(start, change)
-        self._note_silence(report.window_end_ms, change)
+        if not report.is_early:
+            self._note_silence(report.window_end_ms, change)
+            self._reported_ms[report.partition] = max(
+                report.window_end_ms, self._reported_ms.get(report.partition, report.window_end_ms)
+            )
         for s in report.sources:
             first, following = self._sources.get((s.topic, s.partition), (s.first, s.next))
             self._sources[s.topic, s.partition] = (min(first, s.first), max(following, s.next))
-        self._reported_ms[report.partition] = max(
-            report.window_end_ms, self._reported_ms.get(report.partition, report.window_end_ms)
-        )
         closed = self._advance(report)
         self._retire()
         harm = bool((change.overall()[_HARM] > 0).any()) or change.totals.get("ooms.candidate", 0) > 0
+        harm |= report.is_early and change.totals.get("restarts.candidate", 0) > 0
         return Taken(closed, harm)
 
     def enter_stage(self, at_ms: int) -> None:

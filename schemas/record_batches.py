@@ -134,6 +134,20 @@ def split(buffer: bytes | memoryview, start_offset: int, *, skip_damaged: bool =
     return BatchSplit(batches=tuple(batches), next_offset=next_offset)
 
 
+def end_offset(buffer: bytes | memoryview, start_offset: int) -> int:
+    """Where the next fetch goes on, as far as the headers say; only :func:`split` tells whether to trust them."""
+    view = memoryview(buffer)
+    at, found = 0, start_offset
+    while at + _HEADER.size <= len(view):
+        base, length, _, magic, _, _, last_delta, *_ = _HEADER.unpack_from(view, at)
+        at += _LENGTH_BYTES + length
+        end = base + last_delta + 1
+        if magic != _MAGIC or length < _HEADER.size - _LENGTH_BYTES or at > len(view) or end >= _INT64:
+            break
+        found = max(found, end)
+    return found
+
+
 def records(batch: RecordBatch, body: bytes) -> Iterator[Record]:
     """The records of a batch, one by one; ``body`` is :meth:`RecordBatch.body` as bytes.
 

@@ -57,6 +57,8 @@ class WindowReport:
     ``generation``: rises with every owner of the partition; ``revision`` rises within it.
     ``sources``: offsets applied so far. ``dimensions`` names the parts of each cell's ``values``.
     ``totals``: counts that have no segment (bins, platform events, failed rules).
+
+    A report whose watermark lies before its window's end is an early one (:attr:`is_early`): the window is open.
     """
 
     rollout_id: str
@@ -74,3 +76,8 @@ class WindowReport:
     histograms: tuple[Histogram, ...]
     totals: Mapping[str, int] = field(default_factory=dict)
     examples: tuple[Example, ...] = ()
+
+    @property
+    def is_early(self) -> bool:
+        """Whether it only tells of grave events in an open window; the whole report follows when that closes."""
+        return self.watermark_ms < self.window_end_ms

@@ -16,9 +16,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import cycle, islice
 from typing import Any
 
 from aiokafka.client import AIOKafkaClient
@@ -60,7 +62,7 @@ class PartitionsChangedError(ParityGateError):
 class Fetched:
     """Answer for one topic partition: raw batches from ``start`` on, and where its log ends.
 
-    ``is_new``: it was asked for in this round. An older answer's log end must not let time pass.
+    ``is_new``: it was asked for in this round, or ahead of it. An older answer's log end must not let time pass.
     """
 
     topic: str
@@ -108,7 +110,7 @@ class BatchFetcher:
         self._beyond_since_s: dict[tuple[str, int], float] = {}
         self._requests: dict[int, _Request] = {}
         self._quiet_until_s: dict[int, float] = {}
-        self._turn = 0
+        self._turns: Counter[int] = Counter()
 
     async def start(self) -> None:
         """Connect and learn where the topics live.
@@ -124,9 +126,7 @@ class BatchFetcher:
 
     async def stop(self) -> None:
         """Close the connections."""
-        for request in self._requests.values():
-            request.task.cancel()
-        self._requests.clear()
+        await self.forget()
         await self._client.close()
 
     async def fetch(self, positions: Mapping[tuple[str, int], int]) -> tuple[list[Fetched], list[Lost]]:
@@ -139,10 +139,7 @@ class BatchFetcher:
         """
         self._check_partitions()
         wanted = self._by_node(positions)
-        for node, offsets in wanted.items():
-            if node not in self._requests:
-                task = asyncio.create_task(self._ask(node, offsets), name=f"fetch-{node}")
-                self._requests[node] = _Request(offsets, task)
+        self._send(wanted)
         await self._wait(wanted.keys())
         fetched: list[Fetched] = []
         lost: list[Lost] = []
@@ -166,6 +163,30 @@ class BatchFetcher:
             await self._refresh()
         return fetched, lost
 
+    def ask_ahead(self, positions: Mapping[tuple[str, int], int]) -> None:
+        """Ask for what follows while the caller is still busy with what came; the next :meth:`fetch` waits for it.
+
+        What is answered for a place that is not at the offset asked for by then is thrown away.
+        """
+        self._send(self._by_node(positions))
+
+    async def forget(self) -> None:
+        """Nobody will take what is still asked for."""
+        tasks = [request.task for request in self._requests.values()]
+        self._requests.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _send(self, wanted: Mapping[int, Mapping[tuple[str, int], int]]) -> None:
+        """Ask who is not asked already. The first place changes each time: it alone may exceed its bytes."""
+        for node, places in wanted.items():
+            if node not in self._requests:
+                turn = self._turns[node] = (self._turns[node] + 1) % len(places)
+                offsets = dict(islice(cycle(places.items()), turn, turn + len(places)))
+                task = asyncio.create_task(self._ask(node, offsets), name=f"fetch-{node}")
+                self._requests[node] = _Request(offsets, task)
+
     def _check_partitions(self) -> None:
         """Keys move when partitions are added: what lies on the new ones is read by nobody, and pairs part."""
         for topic in self._topics:
@@ -177,11 +198,9 @@ class BatchFetcher:
                 )
 
     def _by_node(self, positions: Mapping[tuple[str, int], int]) -> dict[int, dict[tuple[str, int], int]]:
-        """What to ask each broker. The first place changes with each round: it alone may exceed its bytes."""
-        places = list(positions)
-        self._turn = (self._turn + 1) % max(1, len(places))
+        """What to ask each broker."""
         wanted: dict[int, dict[tuple[str, int], int]] = {}
-        for topic, partition in places[self._turn :] + places[: self._turn]:
+        for topic, partition in positions:
             node = self._client.cluster.leader_for_partition(TopicPartition(topic, partition))
             if node is None or node < 0:
                 self._trouble(f"{topic}-{partition}", "it has no leader")

@@ -6,8 +6,9 @@ from exactly there, and publishing a window twice is an upsert. Snapshots and wi
 rises with every owner, so a late write of an earlier owner never wins; and what an owner reported after its last
 snapshot is reported again by the next, also where nothing of it is left.
 
-One task serves all owned partitions: a request is fetched from every broker at once, and what came is
-applied before the next request goes out, which is the back-pressure.
+One task serves all owned partitions: every broker is asked at once. While what came is applied, what follows it is
+asked for already, at the offsets that the batches' headers promise; it is used only where the join stands there by
+then. No third request goes out before, which is the back-pressure.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from paritygate.schemas.codec import ConfluentIds, decode_outcome, decode_platfo
 from paritygate.schemas.columnar import decode_batches
 from paritygate.schemas.dead_letter import Poison
 from paritygate.schemas.errors import ParityGateError
+from paritygate.schemas.record_batches import end_offset
 from paritygate.schemas.report import WindowReport
 from paritygate.schemas.standing import Standing
 from paritygate.schemas.topics import (
@@ -49,6 +51,9 @@ from paritygate.streams.settings import WorkerSettings
 from paritygate.streams.stages import Stages
 
 log = logging.getLogger(__name__)
+
+#: How often the loop turns between two answers, so that the next ones come in.
+BREATHS = 16
 
 
 class StuckError(ParityGateError):
@@ -144,6 +149,7 @@ class JoinKeeper:
             )
             await fetcher.start()
             self._fetcher = fetcher
+        await self._fetcher.forget()  # what was asked for at the positions of the life before
         await self._registry.refresh()
         self._declare()
         await self._supersede()
@@ -236,11 +242,17 @@ class JoinKeeper:
 
     async def _run(self, fetcher: BatchFetcher) -> None:
         self._stages.skip()
+        ahead: dict[tuple[str, int], int] = {}
+        asked_ms = 0
         while not self._stopping:
-            asked_ms = self._clock_ms()
-            positions = self._positions()
+            positions = {place: offset for place, offset in ahead.items() if self._stands(place) == offset}
+            if not positions:
+                asked_ms, positions = self._clock_ms(), self._positions()
             fetched, lost = await fetcher.fetch(positions)
             self._stages.lap("fetch")
+            next_asked_ms = self._clock_ms()
+            ahead = self._following(fetched)
+            fetcher.ask_ahead(ahead)
             answered = {(a.topic, a.partition) for a in fetched if a.is_new} | {
                 (a.topic, a.partition) for a in lost
             }
@@ -259,8 +271,10 @@ class JoinKeeper:
                 await self._apply(answer)
                 if answer.data:
                     self._metrics.applied(time.perf_counter() - began)
+                    await self._breathe()
             self._check_progress()
             await self._settle(answered, asked_ms)
+            asked_ms = next_asked_ms
             if self._clock_ms() - self._checkpointed_ms >= self._settings.checkpoint_ms:
                 await self._checkpoint()
             await asyncio.sleep(0)
@@ -285,6 +299,23 @@ class JoinKeeper:
             for name, cluster_name in self._names.items()
             if join.wanted(name) and not self._must_wait(partition, name)
         }
+
+    def _stands(self, place: tuple[str, int]) -> int:
+        topic, partition = place
+        return self._joins[partition].position(self._logical[topic])
+
+    def _following(self, fetched: list[Fetched]) -> dict[tuple[str, int], int]:
+        """What to ask for while ``fetched`` is applied; nothing where there is no data, or a source reads again."""
+        if not any(answer.data for answer in fetched) or any(join.replaying for join in self._joins.values()):
+            return {}
+        ends = {(a.topic, a.partition): end_offset(a.data, a.start) for a in fetched if a.data}
+        return {place: ends.get(place, offset) for place, offset in self._positions().items()}
+
+    async def _breathe(self) -> None:
+        """Let the loop take in what the brokers send meanwhile: it reads some 100 KiB at a time."""
+        for _ in range(BREATHS):
+            await asyncio.sleep(0)
+        self._stages.lap("fetch")
 
     def _must_wait(self, partition: int, name: str) -> bool:
         """Whether to let the sibling topic catch up first.

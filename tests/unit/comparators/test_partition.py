@@ -592,6 +592,33 @@ def test_platform_reports_add_up_by_arm() -> None:
     }  # fmt: skip
 
 
+def test_grave_events_of_an_open_window_are_told_at_once() -> None:
+    """Each new one once, with what platforms said and nothing of the requests; the whole window replaces it."""
+    bench = bench_of(*pairs([10_000, 10_600], 10_000))
+    bench.publish()
+    snapshot = bench.snapshot()
+    died = PlatformEvent(rollout_id="roll", arm=CAND, model_version="1", instance_id="i", event_at_ms=10_700,
+                         running_ms=500, gpu_ooms=1)  # fmt: skip
+    bench.append(died)
+    bench.append(replace(died, arm=BASE))
+    bench.fetch_all()
+    (early,) = bench.publish()
+
+    assert (early.is_early, early.window_start_ms, early.cells, early.histograms) == (True, 10_000, (), ())
+    assert early.totals["ooms.candidate"] == 1
+    assert bench.publish() == []
+    bench.append(replace(died, gpu_ooms=0))
+    bench.append(replace(died, gpu_ooms=0, restarts=1))
+    bench.fetch_all()
+    assert [r.totals["restarts.candidate"] for r in bench.publish()] == [1]
+
+    bench.crash(snapshot)
+    bench.finish(60_000)
+    assert not any(r.is_early for r in bench.reports[-1:])
+    assert window(bench, 10_000).totals["running_ms.candidate"] == 1_500
+    assert (total(bench, "pairs"), total(bench, "ooms.candidate")) == (2, 1)
+
+
 def test_a_flood_of_measures_is_bounded() -> None:
     """Measures beyond the bound are counted, without a histogram of their own."""
     bench = bench_of(

@@ -106,6 +106,21 @@ def test_a_bad_candidate_is_rolled_back_in_the_shadow_by_the_first_bad_window() 
     assert fold.states()["r1"].status is RolloutStatus.ROLLED_BACK
 
 
+def test_a_hard_rule_is_judged_while_its_window_is_open() -> None:
+    """An early report of one out-of-memory event is a rollback at once, and only then."""
+    fold = Fold()
+    gates = {"error_rate": {"maximum": 0.1}, "gpu_oom_events": {"maximum": 0}}
+    fold.apply_command(0, command("start", promotion_gates=gates))
+    for offset, r in enumerate(windows(0, 3)):
+        fold.apply_report(offset, r)
+    ran = {"reports.candidate": 1, "running_ms.candidate": 500}
+    early = replace(report(3), cells=(), watermark_ms=report(3).window_start_ms, totals=ran)
+
+    assert fold.apply_report(90, early) == []
+    (decision,) = fold.apply_report(91, replace(early, revision=1, totals={**ran, "ooms.candidate": 1}))
+    assert (decision.action, decision.reason_code) == (Action.ROLLBACK, "gate_failed")
+
+
 def test_a_rollback_names_the_segment() -> None:
     """The one that explains the damage stands in the decision and its sentence."""
     bad = [report(w, p, origin="JFK", errors=30) for w in range(2, 6) for p in range(PARTITIONS)]

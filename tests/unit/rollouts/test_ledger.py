@@ -356,3 +356,28 @@ def test_minutes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert other is not None
     assert len(one) <= 4
     assert np.array_equal(one, other)
+
+
+def test_an_early_report_is_harm_but_nobody_has_come_to_its_window() -> None:
+    """Its events count at once; the stage waits for the whole report, which takes its place."""
+    book = filled([report(0, requests=10, partitions=1)])
+    common, silent = book.common_ms, book.candidate_until_ms
+    early = replace(
+        report(1, revision=1, partitions=1), cells=(), histograms=(), watermark_ms=ORIGIN_MS + WINDOW_MS,
+        totals={"ooms.candidate": 1},
+    )  # fmt: skip
+    taken = book.take(early)
+
+    assert early.is_early
+    assert taken is not None
+    assert taken.harm
+    assert (book.common_ms, book.candidate_until_ms) == (common, silent)
+    assert book.whole.totals["ooms.candidate"] == 1
+    assert "ooms.candidate" not in book.stage.totals
+
+    restarted = book.take(replace(early, revision=2, totals={"ooms.candidate": 1, "restarts.candidate": 1}))
+    assert restarted is not None
+    assert restarted.harm
+    book.take(replace(report(1, requests=7, revision=3, partitions=1), totals={"ooms.candidate": 2}))
+    assert (book.whole.totals["ooms.candidate"], book.stage.count("pairs")) == (2, 17)
+    assert book.common_ms == ORIGIN_MS + 2 * WINDOW_MS

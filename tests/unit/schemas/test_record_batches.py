@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paritygate.schemas.errors import DecodeError
-from paritygate.schemas.record_batches import Record, RecordBatch, records, split
+from paritygate.schemas.record_batches import Record, RecordBatch, end_offset, records, split
 
 Build = Callable[..., bytes]
 Seal = Callable[[bytearray], bytes]
@@ -62,6 +62,7 @@ def test_records_come_back_as_they_were_built(
     assert all(batch.last_offset >= start for batch in found.batches)
     assert found.next_offset == (max(start, whole[1]) if whole[0] else start)
     assert (found.needed_bytes > 0) == (cut - whole[0] >= 12)
+    assert end_offset(buffer[:cut], start) == found.next_offset
 
 
 def test_a_cut_batch_says_how_much_it_needs(build_batch: Build) -> None:
@@ -113,6 +114,12 @@ def test_headers_that_cannot_be_are_damage(
     assert split(raw, 5, skip_damaged=True).next_offset >= 6
 
 
+def test_headers_that_lie_promise_no_offset_that_cannot_be(build_batch: Build) -> None:
+    """What is asked for ahead fits into a request, whatever a damaged header says."""
+    raw = changed(build_batch([(1, b"k", b"v", [])], 9), 0, (1 << 63) - 1, 8)
+    assert end_offset(bytes(raw), 9) == 9
+
+
 def test_offsets_never_go_back(build_batch: Build) -> None:
     """A batch whose offsets lie before those of the batch before it is damage."""
     entries: list[Any] = [(1, b"k", b"v", [])] * 3
@@ -158,6 +165,7 @@ def test_offsets_within_a_batch_rise(build_batch: Build, seal: Seal) -> None:
 @given(st.binary(max_size=300), st.booleans())
 def test_any_bytes_give_batches_or_a_decode_error(junk: bytes, skip: bool) -> None:
     """Bytes that are no batches raise DecodeError or give what can be told; nothing else happens."""
+    assert 7 <= end_offset(junk, 7) < 1 << 63
     try:
         found = split(junk, 7, skip_damaged=skip)
     except DecodeError:

@@ -76,6 +76,7 @@ class Memory:
         self.log: dict[tuple[str, int], list[bytes]] = {}
         self.ends: dict[tuple[str, int], int] = {}
         self.asked: list[dict[tuple[str, int], int]] = []
+        self.asked_ahead: list[dict[tuple[str, int], int]] = []
         self.silent: set[str] = set()
         self.sent: list[Outgoing] = []
         self.snapshots: dict[int, tuple[int, bytes]] = {}
@@ -106,6 +107,13 @@ class Memory:
             end = self.ends.get((topic, partition), 0)
             found.append(Fetched(topic=topic, partition=partition, start=start, data=data, log_end=end))
         return found, []
+
+    def ask_ahead(self, positions: Mapping[tuple[str, int], int]) -> None:
+        """Note what follows; :meth:`fetch` answers it."""
+        self.asked_ahead.append(dict(positions))
+
+    async def forget(self) -> None:
+        """Nothing is under way."""
 
     async def start(self) -> None:
         """Nothing to connect."""

@@ -219,3 +219,31 @@ async def test_added_partitions_end_the_worker(client: Client, fetcher: BatchFet
     client.partitions = {0, 1, 2, 3, 4, 5}
     with pytest.raises(PartitionsChangedError, match=r"t has 6 partitions now, not 4: .*docs/scale\.md"):
         await fetcher.fetch({("t", 0): 0})
+
+
+async def test_what_follows_is_asked_for_ahead(client: Client, fetcher: BatchFetcher) -> None:
+    """It is asked once, and its answer is new; of a place that stands elsewhere by then it is thrown away."""
+    client.answers["t", 0] = (0, 9, b"raw")
+    fetcher.ask_ahead({("t", 0): 5, ("t", 2): 6})
+    fetched, _ = await fetcher.fetch({("t", 0): 5})
+    assert fetched == [Fetched(topic="t", partition=0, start=5, data=b"raw", log_end=9)]
+    assert len(client.asked) == 1
+
+    fetcher.ask_ahead({("t", 0): 9, ("t", 2): 6})
+    fetched, _ = await fetcher.fetch({("t", 0): 7, ("t", 2): 6})
+    assert [f.partition for f in fetched] == [2]
+    assert len(client.asked) == 2
+    fetched, _ = await fetcher.fetch({("t", 0): 7})
+    assert [(f.partition, f.start) for f in fetched] == [(0, 7)]
+
+
+async def test_forgotten_requests_are_asked_anew(client: Client, fetcher: BatchFetcher) -> None:
+    """A new owner's positions do not wait for an answer to those of the life before."""
+    client.hanging[0] = asyncio.Event()
+    fetcher.ask_ahead({("t", 0): 5})
+    await asyncio.sleep(0)
+    await fetcher.forget()
+    client.hanging.clear()
+    fetched, _ = await fetcher.fetch({("t", 0): 3})
+    assert [f.start for f in fetched] == [3]
+    assert client.refreshed == 0

@@ -270,3 +270,18 @@ async def test_partition_that_stays_is_read_from_its_snapshot(
     await bench.read_all()
     await bench.keeper.close()
     assert bench.saved().bins() == {"paired": 10}
+
+
+async def test_what_follows_is_asked_for_while_what_came_is_applied(bench: Bench, event: Event) -> None:
+    """The next request goes out at the ends that the headers promise; where they lied it is not used."""
+    append_pairs(bench, event, range(12))
+    broken = bench.memory.log[PRIMARY, 0][6]
+    # An offset delta of 7 instead of 0: the CRC is wrong then, and the batch is put aside as one poison.
+    bench.memory.log[PRIMARY, 0][6] = broken[:26] + b"\x07" + broken[27:]
+    await bench.keeper.take([0], Membership(group="g", generation=1, member_id="m"))
+    await bench.read_all()
+    await bench.keeper.close()
+    assert [ahead[PRIMARY, 0] for ahead in bench.memory.asked_ahead if ahead][:7] == [1, 2, 3, 4, 5, 6, 14]
+    assert [asked[PRIMARY, 0] for asked in bench.memory.asked if (PRIMARY, 0) in asked][:8] == list(range(8))
+    bins = bench.saved().bins()
+    assert (bins["paired"], bins["poison"]) == (22, 1)
