@@ -7,8 +7,9 @@ depends on arrival order. This is the only kind of state that may feed a decisio
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -122,12 +123,15 @@ class Tally:  # noqa: PLW1641  mutable, so not hashable
         else:
             self.totals.pop(key, None)
 
+    def rows(self) -> Counts:
+        """Counts of every cell in the order of ``cells``, ``[cells, COUNT_NAMES]``; read-only."""
+        # Bytes of a few thousand short arrays are joined several times faster than the arrays.
+        buffers = cast("Iterable[bytes]", self.cells.values())
+        return np.frombuffer(b"".join(buffers), np.int64).reshape(-1, len(COUNT_NAMES))
+
     def overall(self) -> Counts:
         """Counts over all cells."""
-        if not self.cells:
-            return zero_counts()
-        # One long array is summed several times faster than a list of short ones.
-        total: Counts = np.concatenate(list(self.cells.values())).reshape(len(self.cells), -1).sum(axis=0)
+        total: Counts = self.rows().sum(axis=0)
         return total
 
     def count(self, name: str) -> int:

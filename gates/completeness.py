@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from paritygate.comparators.tally import INDEX, Tally
+from paritygate.comparators.tally import INDEX, Counts, Tally
 from paritygate.gates.evidence import Sums
 from paritygate.gates.reasons import many, number, percent
 from paritygate.gates.verdict import Verdict, VerdictKind
@@ -66,9 +66,9 @@ class Joined:
         return sum(count for name, count in self.lost.items() if name != _BASELINE)
 
 
-def joined(tally: Tally) -> Joined:
-    """What became of the requests of some windows."""
-    overall = tally.overall()
+def joined(tally: Tally, overall: Counts | None = None) -> Joined:
+    """What became of the requests of some windows. ``overall``: counts over all cells, where known already."""
+    overall = tally.overall() if overall is None else overall
     counts = {name: int(overall[INDEX[name]]) for name in _COUNTS}
     totals = {name: max(0, tally.totals.get(name, 0)) for name in _TOTALS}
     return Joined(int(overall[INDEX["pairs"]]), counts | totals)
@@ -76,7 +76,7 @@ def joined(tally: Tally) -> Joined:
 
 def assess_completeness(sums: Sums) -> Verdict:
     """Judge the share of joined pairs in the stage."""
-    found = joined(sums.evidence.stage)
+    found = joined(sums.evidence.stage, sums.stage)
     pairs, total = found.pairs, found.total
     unnamed = sums.evidence.stage.totals.get("segment_overflow", 0)
     numbers: dict[str, float | int | None] = {

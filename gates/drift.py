@@ -37,7 +37,7 @@ class _Gap:
     def of(cls, baseline: Counts, candidate: Counts, alpha: float) -> _Gap:
         pairs = int(baseline.sum())
         without = int(candidate[confidence.STEPS])
-        return cls(largest_gap(baseline, candidate), gap_radius(pairs, alpha), pairs, without)
+        return cls(float(largest_gap(baseline, candidate)), gap_radius(pairs, alpha), pairs, without)
 
     @property
     def low(self) -> float:
@@ -103,13 +103,13 @@ def assess_drift(spec: GateSpec, sums: Sums, alphas: Alphas) -> Verdict:
 
 def _since(sums: Sums, alpha: float) -> tuple[_Gap, int]:
     """The gap that is most surely large since any onset, and that onset; each has its part of ``alpha``."""
-    arms = (sums.histogram_since(f"{FAMILY}.{arm}", confidence.BUCKETS) for arm in ("baseline", "candidate"))
-    gaps = [
-        _Gap.of(ours, theirs, alpha * math.exp(sums.start_log_weight(start)))
-        for start, (ours, theirs) in enumerate(zip(*arms, strict=True))
-    ]
-    start = int(np.argmax([round(gap.low, 6) for gap in gaps]))
-    return gaps[start], start
+    baseline, candidate = (
+        sums.histogram_since(f"{FAMILY}.{arm}", confidence.BUCKETS) for arm in ("baseline", "candidate")
+    )
+    alphas = [alpha * math.exp(sums.start_log_weight(start)) for start in range(len(baseline))]
+    radius = [gap_radius(pairs, part) for pairs, part in zip(baseline.sum(axis=1).tolist(), alphas, strict=True)]
+    start = int(np.argmax(np.round(largest_gap(baseline, candidate) - radius, 6)))
+    return _Gap.of(baseline[start], candidate[start], alphas[start]), start
 
 
 def _sides(tally: Tally) -> tuple[Counts, Counts]:

@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paritygate.comparators.evidence.mixture import log_mixture
-from paritygate.comparators.tally import COUNT_NAMES, INDEX, Counts, Tally, zero_counts
+from paritygate.comparators.tally import COUNT_NAMES, INDEX, Counts, Tally
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
@@ -139,13 +139,13 @@ class SegmentTable:
         cells, places = arranged(tuple(tally.cells))
         self._dimensions, self._cells = tally.dimensions, cells
         self._lattice = lattice(cells)
-        rows: Counts = np.concatenate([zero_counts(), *tally.cells.values()])
-        self._by_cell: Counts = rows.reshape(-1, len(COUNT_NAMES))[1:][places]
+        self._by_cell: Counts = tally.rows().take(places, axis=0)
         self._begin()
 
     def _begin(self) -> None:
         self.total: Counts = self._by_cell.sum(axis=0)
         self._counted: dict[str, Counts] = {}
+        self._singled: dict[str, Counts] = {}
 
     def without(self, segment: int) -> SegmentTable:
         """The same segments without the requests of one of them; what it explains is gone from all others."""
@@ -173,11 +173,12 @@ class SegmentTable:
 
     def single(self, name: str) -> Counts:
         """:meth:`count` of the segments of one dimension alone: they are the first ones."""
-        order, first = self._lattice.single
-        if not len(first):
-            return np.empty(0, np.int64)
-        counts: Counts = np.add.reduceat(self._by_cell[:, INDEX[name]][order], first)
-        return counts
+        found = self._singled.get(name)
+        if found is None:
+            order, first = self._lattice.single
+            column = self._by_cell[:, INDEX[name]]
+            found = self._singled[name] = np.add.reduceat(column[order], first) if len(first) else first
+        return found
 
     def _count(self, column: Counts) -> Counts:
         """Sums of a count over the cells of each segment; most cells hold nothing bad, and are left out."""

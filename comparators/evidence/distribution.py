@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from paritygate.comparators.evidence.mixture import I64
+from paritygate.comparators.evidence.mixture import F64, I64
 
 #: Smaller samples have no radius.
 FROM: Final = 100
@@ -35,11 +35,15 @@ def gap_radius(count: int, alpha: float) -> float:
     return min(1.0, 2.0 * radius(count, alpha / 2.0))
 
 
-def largest_gap(ours: I64, theirs: I64) -> float:
-    """Largest difference of the shares at or below any bucket (Kolmogorov-Smirnov over the buckets); 0 of none."""
-    if not ours.any() or not theirs.any():
-        return 0.0
-    return float(np.abs(np.cumsum(ours) / ours.sum() - np.cumsum(theirs) / theirs.sum()).max())
+def largest_gap(ours: I64, theirs: I64) -> F64:
+    """Largest difference of the shares at or below any bucket (Kolmogorov-Smirnov over the buckets); 0 of none.
+
+    Of counts ``[..., buckets]``.
+    """
+    reached, met = np.cumsum(ours, axis=-1), np.cumsum(theirs, axis=-1)
+    told, met_told = (np.maximum(counts[..., -1:], 1) for counts in (reached, met))
+    gap: F64 = np.abs(reached / told - met / met_told).max(axis=-1)
+    return np.where((reached[..., -1] > 0) & (met[..., -1] > 0), gap, 0.0)
 
 
 def pairs_until(gap: float, limit: float, alpha: float, noise: float = 0.0) -> int | None:

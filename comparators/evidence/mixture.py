@@ -73,11 +73,12 @@ def log_mixture_of(log_weights: F64, wealth: Callable[..., F64], *counts: Counts
 
     Long arrays are taken in blocks of rows: a few hundred rows fit the cache, a few thousand do not.
     """
-    if max(np.size(count) for count in counts) <= BLOCK:
+    together = np.broadcast(*counts)
+    if together.size <= BLOCK:
         return log_mixture(log_weights, wealth(*counts))
-    shape = np.broadcast_shapes(*(np.shape(count) for count in counts))
+    shape = together.shape
     flat = [np.broadcast_to(count, shape).reshape(-1) if np.ndim(count) else count for count in counts]
-    found = np.empty(math.prod(shape))
+    found = np.empty(together.size)
     for at in range(0, len(found), BLOCK):
         block = (count[at : at + BLOCK] if isinstance(count, np.ndarray) else count for count in flat)
         found[at : at + BLOCK] = log_mixture(log_weights, wealth(*block))

@@ -80,3 +80,17 @@ def test_a_limit_that_cannot_be_proven_is_refused(limit: float) -> None:
     """0, 1, NaN and what is no rate raise."""
     with pytest.raises(ValueError, match="inside"):
         bernoulli(limit, "above")
+
+
+@pytest.mark.parametrize("limit", [0.01, 0.05, 0.5])
+@pytest.mark.parametrize("claim", ["above", "below"])
+def test_many_rows_are_what_each_is_alone(limit: float, claim: Claim) -> None:
+    """Of many rows the far bets of some are left out: log E has the bits of each row by itself, sick or healthy."""
+    random = np.random.default_rng(7)
+    total = random.integers(1, 20_000, 1_500)
+    bad = random.binomial(total, random.choice([0.0, 0.3 * limit, limit, min(4.0 * limit, 1.0), 1.0], len(total)))
+    test = bernoulli(limit, claim)
+
+    alone = [float(test.log_e(one, of)) for one, of in zip(bad.tolist(), total.tolist(), strict=True)]
+    np.testing.assert_array_equal(test.log_e(bad, total), alone)
+    np.testing.assert_array_equal(test.log_e(bad.reshape(30, 50), total.reshape(30, 50)).ravel(), alone)
