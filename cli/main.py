@@ -67,6 +67,7 @@ VERBS: Mapping[str, Verb] = {
         "replay", "replay", "Derive a rollout's decisions again, from its windows or from the raw topics."
     ),
     "backtest": Verb("backtest", "backtest", "Say what another policy would have decided on a rollout's windows."),
+    "keys": Verb("keys", "keys_app", "Make and name keys for signed decisions."),
     "doctor": Verb("doctor", "doctor", "Check broker, topics, partitioner, keys, worker and freshness."),
     "version": Verb("version", "version", "Print the version."),
 }

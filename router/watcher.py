@@ -47,6 +47,7 @@ from paritygate.schemas.decision import GateDecision
 from paritygate.schemas.errors import ConfigError, DecodeError
 from paritygate.schemas.metrics import Counter, Gauge, Histogram, Metrics
 from paritygate.schemas.prediction import Arm
+from paritygate.schemas.signature import DECISION, TrustedKeys
 from paritygate.schemas.topics import DECISIONS, ROUTER_ACKS
 
 _POLL_S = 0.1
@@ -90,7 +91,8 @@ class DecisionWatcher:
 
     ``router_id`` names this process in its acknowledgements. ``state_dir`` holds the last known good
     decision; it must be this router's own. ``on_change(state)`` is called in the watcher's thread after a
-    decision took effect or its lease ended; what it raises is counted and swallowed.
+    decision took effect or its lease ended; what it raises is counted and swallowed. ``trusted_keys``: whose
+    decisions are obeyed; None obeys what stands in the topic, signed or not.
 
     :raises ConfigError: the client library refuses the settings. A broker that is away raises nothing.
     """
@@ -104,7 +106,9 @@ class DecisionWatcher:
         on_change: Callable[[RoutingState], None] | None = None,
         *,
         metrics: Metrics | None = None,
+        trusted_keys: TrustedKeys | None = None,
     ) -> None:
+        self._trusted = trusted_keys
         self._rollout_id, self._router_id = rollout_id, router_id
         self._on_change = on_change
         self._metrics = metrics or Metrics()
@@ -225,8 +229,13 @@ class DecisionWatcher:
         data = message.value()
         if data is None:
             return
+        raw = data if isinstance(data, bytes) else data.encode()
+        if self._trusted is not None and (why := self._trusted.refusal(DECISION, raw, _headers(message))):
+            self.warning = f"{DECISIONS.name} offset {message.offset()} is refused: {why}"
+            self._error("signature")
+            return
         try:
-            decision = GateDecision.from_bytes(data)
+            decision = GateDecision.from_bytes(raw)
         except DecodeError:
             self._error("undecodable")
             return
@@ -314,6 +323,12 @@ class DecisionWatcher:
 
     def _error(self, kind: str) -> None:
         self._metrics.inc(Counter.ROUTER_ERRORS, rollout=self._rollout_id, kind=kind)
+
+
+def _headers(message: Message) -> list[tuple[str, object]]:
+    """Headers in order; where a name stands twice the last one counts."""
+    found = message.headers() or []
+    return list(found.items() if isinstance(found, dict) else found)
 
 
 def _lease_end_s(decision: GateDecision | None) -> float:

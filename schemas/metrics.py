@@ -88,7 +88,7 @@ class Counter(Metric):
     )  # fmt: skip
     ROUTER_ERRORS = (
         "paritygate_router_errors_total", ("rollout", "kind"), "router",
-        "what went wrong in the background: undecodable, broker, lkg_write, callback, ack",
+        "what went wrong in the background: undecodable, signature, broker, lkg_write, callback, ack",
     )  # fmt: skip
     CONSUMED = ("paritygate_worker_events_total", ("topic",), "streams", "events read and decoded")
     DEAD_LETTERS = (

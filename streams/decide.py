@@ -25,6 +25,7 @@ from paritygate.schemas.codec import decode_report
 from paritygate.schemas.command import Command
 from paritygate.schemas.decision import Action, GateDecision
 from paritygate.schemas.errors import PoisonError
+from paritygate.schemas.signature import DECISION, Signer
 from paritygate.schemas.topics import AUDIT, DECISIONS, ROLLOUTS, WINDOWS, Topic
 from paritygate.streams.connect import start_consumer
 from paritygate.streams.metrics import WorkerMetrics
@@ -66,8 +67,11 @@ class Chain:
 class Decider:
     """Runs the fold while this worker owns the command topic."""
 
-    def __init__(self, settings: WorkerSettings, outbox: Outbox, metrics: WorkerMetrics) -> None:
+    def __init__(
+        self, settings: WorkerSettings, outbox: Outbox, metrics: WorkerMetrics, signer: Signer | None = None
+    ) -> None:
         kafka = settings.kafka
+        self._signer = signer
         self._kafka = kafka
         self._outbox = outbox
         self._metrics = metrics
@@ -147,7 +151,9 @@ class Decider:
         rolled_back = topic is DECISIONS and decision.action is Action.ROLLBACK
         key = f"{decision.rollout_id}|rollback" if rolled_back else decision.rollout_id
         name = self._kafka.topic(topic.name)
-        return Outgoing(topic=name, partition=0, key=key.encode(), value=decision.to_bytes())
+        value = decision.to_bytes()
+        headers = self._signer.headers(DECISION, value) if self._signer is not None else ()
+        return Outgoing(topic=name, partition=0, key=key.encode(), value=value, headers=headers)
 
     async def _fold(self, consumer: AIOKafkaConsumer, refold: Refold) -> None:
         """Decide until another decider is found to have been first."""

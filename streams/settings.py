@@ -40,7 +40,8 @@ class WorkerSettings:
     idle for ever, so it is refused here. ``checkpoint_ms``: how much work a crash repeats. ``fetch_bytes``:
     per topic partition and request. ``stuck_after_s``: a worker that no broker answers, or that cannot write,
     ends after it. ``metrics_port``: 0 for none; always on 127.0.0.1. ``retire_after_s``: how long an ended
-    rollout is still joined. ``log_level``: one of ``log_lines.LEVELS``.
+    rollout is still joined. ``log_level``: one of ``log_lines.LEVELS``. ``signing_key``: file with the private key
+    that signs decisions; empty for none.
 
     :raises ConfigError: a value is out of its range.
     """
@@ -60,6 +61,7 @@ class WorkerSettings:
     metrics_port: int = 0
     data_dir: Path = Path("run/worker")
     log_level: str = "info"
+    signing_key: str = ""
 
     def __post_init__(self) -> None:
         if not MIN_SESSION_S <= self.session_timeout_s <= MAX_SESSION_S:
@@ -115,4 +117,5 @@ _FIELDS: Mapping[str, type] = {
     "metrics_port": int,
     "data_dir": Path,
     "log_level": str,
+    "signing_key": str,
 }

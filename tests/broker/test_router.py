@@ -14,8 +14,10 @@ from paritygate.schemas.decision import Action, GateDecision
 from paritygate.schemas.errors import ConfigError
 from paritygate.schemas.metrics import Metrics
 from paritygate.schemas.prediction import Arm
+from paritygate.schemas.signature import DECISION, Signer, TrustedKeys
 from paritygate.schemas.topics import DECISIONS, ROUTER_ACKS
 from tests.support.kafka import KafkaBench
+from tests.unit.schemas.test_signature import PRIVATE, PUBLIC
 
 pytestmark = pytest.mark.broker
 WAIT_S = 20.0
@@ -68,9 +70,14 @@ class Bench:
         self.kafka.produce(self.settings.topic(DECISIONS.name), [("r1", value)])
 
     def watch(
-        self, on_change: Callable[[RoutingState], None] | None = None, metrics: Metrics | None = None
+        self,
+        on_change: Callable[[RoutingState], None] | None = None,
+        metrics: Metrics | None = None,
+        trusted_keys: TrustedKeys | None = None,
     ) -> DecisionWatcher:
-        watcher = DecisionWatcher(self.settings, "r1", "router-a", self.folder, on_change, metrics=metrics)
+        watcher = DecisionWatcher(
+            self.settings, "r1", "router-a", self.folder, on_change, metrics=metrics, trusted_keys=trusted_keys
+        )
         self.watchers.append(watcher)
         return watcher
 
@@ -196,6 +203,32 @@ def test_control_topic_made_anew_freezes_the_router(bench: Bench) -> None:
     assert "re-created" in second.warning
 
 
+def test_only_signed_decisions_are_obeyed(bench: Bench) -> None:
+    """Where keys are trusted, unsigned, changed and foreign decisions change nothing; a signed one does."""
+    bench.create()
+    topic, signer = bench.settings.topic(DECISIONS.name), Signer(PRIVATE, "key")
+
+    def decide(sent: GateDecision, signed: GateDecision) -> None:
+        headers: dict[str, bytes | str | None] = dict(signer.headers(DECISION, signed.to_bytes()))
+        bench.kafka.produce(topic, [("r1", sent.to_bytes())], headers=headers)
+
+    metrics = Metrics()
+    watcher = bench.watch(metrics=metrics, trusted_keys=TrustedKeys(PUBLIC, "pub"))
+    assert watcher.wait_ready(WAIT_S)
+    bench.decide(decision(0, 100))
+    decide(decision(1, 100), decision(1, 5))
+    decide(decision(2, 5), decision(2, 5))
+    until(lambda: watcher.weight == 5)
+    bench.decide(decision(3, 0, Action.ROLLBACK))
+    decide(decision(4, 25), decision(4, 25))
+    until(lambda: watcher.weight == 25)
+
+    assert watcher.state.ignored == {}
+    assert f"{DECISIONS.name} offset 3 is refused: it is not signed" in watcher.warning
+    errors = {x["kind"]: v for n, x, v in metrics.values() if n == "paritygate_router_errors_total"}
+    assert errors == {"signature": 3}
+
+
 def test_the_end_of_a_lease_is_local_and_no_rollback(bench: Bench) -> None:
     """Where no newer decision comes in time the weight is 0 (unsupervised), and acknowledged so; the next decision
     brings it back, and one that is too old when it comes does not."""
@@ -203,12 +236,15 @@ def test_the_end_of_a_lease_is_local_and_no_rollback(bench: Bench) -> None:
     seen: list[tuple[int, bool]] = []
     watcher = bench.watch(lambda state: seen.append((state.weight, state.lapsed)))
     assert watcher.wait_ready(WAIT_S)
-    bench.decide(decision(0, 25, lease_ms=700))
-    until(lambda: watcher.weight == 25)
-    until(lambda: watcher.source is Source.UNSUPERVISED)
+    bench.decide(decision(0, 25, lease_ms=60_000))
+    until(lambda: seen == [(25, False)])
+    watcher._lease_end_s = 0.0  # a minute passes
+    assert watcher.source is Source.UNSUPERVISED
     assert (watcher.weight, watcher.state.rolled_back) == (0, False)
+    until(lambda: len(seen) == 2)
     bench.decide(decision(1, 25, Action.HOLD, lease_ms=60_000))
     until(lambda: watcher.weight == 25)
+    until(lambda: len(seen) == 3)
     assert watcher.warning == ""
     bench.decide(decision(2, 50, lease_ms=60_000).model_copy(update={"lease_until_ms": 1}))
     until(lambda: watcher.state.sequence == 2)
