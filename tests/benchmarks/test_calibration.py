@@ -69,7 +69,6 @@ def test_the_quick_run_keeps_the_declared_error_rates(quick: dict[str, Any]) -> 
             assert all(rate <= allowed for rate in wrong(row)), named(row)
 
 
-@pytest.mark.xfail(reason="rows of the newest measures wait for the next `make calibrate`", strict=True)
 def test_the_committed_result_is_of_these_cases() -> None:
     """Every row of the result file is a case of today and the reverse, in the same order."""
     rows = json.loads(RESULT.read_text(encoding="utf-8"))["rows"]
@@ -99,7 +98,8 @@ def test_the_committed_result_keeps_the_declared_error_rates() -> None:
             assert row["note"], named(row)
         else:
             assert all(rate <= ALPHA for rate in wrong(row)), named(row)
-            assert row["runs"] >= 2_000
+        # Far beyond the limit only the delay is of interest, and a fourth of the runs tells it.
+        assert row["runs"] >= (500 if row["false_rollback"] is None else 2_000), named(row)
 
 
 def tally_of(drawn: Windows, run: int, first: int, end: int) -> Tally:
