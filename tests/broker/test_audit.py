@@ -125,7 +125,7 @@ def test_replay_shows_every_decision(run: Run, written: KafkaSettings, logs: Log
 def test_backtest_of_the_same_policy_is_the_record(run: Run, written: KafkaSettings, tmp_path: Path) -> None:
     """The policy of the record gives the record; a looser one is told apart; another window is refused."""
     file = tmp_path / "policy.yaml"
-    file.write_text(yaml.safe_dump(plain_plan("copy", "search")))
+    file.write_text(yaml.safe_dump(plain_plan("copy", "search", lease_seconds=0)))  # as the record has it
     code, out, _ = run(written, "backtest", str(file), "--rollout", "s1")
     assert code == 0
     assert "s1: the same 4 decisions as recorded, byte for byte" in out
