@@ -1,4 +1,4 @@
-"""The dashboard on a real broker: it reads what is there, what comes, and what is over."""
+"""The dashboard on a real broker: it reads what is there, what comes, what is over, and outlives the broker."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 from starlette.testclient import TestClient
 
+from paritygate.cli.broker import RunningBroker
 from paritygate.dashboard.app import DashboardSettings, create_app
 from paritygate.dashboard.follow import Follower
 from paritygate.schemas.client import KafkaSettings
@@ -90,3 +91,24 @@ def event(arm: Arm, role: Role, label: str) -> PredictionEvent:
         request_id="q-7", rollout_id="n1", arm=arm, role=role, model_version="v", status=Status.OK,
         event_at_ms=ORIGIN_MS + 10, latency_ms=3.0, output=f'{{"prediction": "{label}"}}', label=label,
     )  # fmt: skip
+
+
+def test_it_waits_for_topics_and_survives_the_broker(kafka: KafkaBench, broker: RunningBroker) -> None:
+    """Without topics it says so; a broker that dies makes everything stale, and what comes after it is shown."""
+    settings = kafka.settings("dashboard")
+    follower = Follower(settings)
+    app = create_app(follower, DashboardSettings(), lambda: time.time_ns() // 1_000_000)
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        until(lambda: "is not there" in client.get("/").text, "missing topics are told")
+        kafka.create_topics(settings)
+        until(lambda: client.get("/readyz").status_code == 200, "topics are found")
+        broker.kill()
+        try:
+            until(lambda: client.get("/readyz").status_code == 503, "the dead broker is told")
+            told = client.get("/").text
+            assert "Reading is in trouble" in told or "Everything here is stale" in told
+        finally:
+            broker.restart()
+        until(lambda: client.get("/readyz").status_code == 200, "the broker is back")
+        write(kafka, settings, logs_of(story()))
+        until(lambda: client.get("/v1/rollouts/r2/verdict").status_code == 200, "what came after it")
