@@ -6,8 +6,8 @@ longer has are told to the join as lost, and to the reader.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from paritygate.cli.kafka import Record, read
 from paritygate.schemas.codec import decode_outcome, decode_platform, decode_prediction
@@ -20,12 +20,10 @@ if TYPE_CHECKING:
     from paritygate.comparators.recount import Pin
     from paritygate.schemas.client import KafkaSettings
     from paritygate.schemas.codec import ConfluentIds
-    from paritygate.schemas.outcome import Outcome
-    from paritygate.schemas.platform import PlatformEvent
-    from paritygate.schemas.prediction import PredictionEvent
 
 #: Records that are decoded and applied as one batch.
 BATCH: Final = 5_000
+Event = TypeVar("Event")
 
 
 class RawPartition:
@@ -68,39 +66,32 @@ class RawPartition:
         self._next[topic] = following
 
     def _apply(self, join: PartitionJoin, topic: str, batch: list[Record], following: int) -> None:
-        poison: list[int] = []
         if topic == OUTCOMES.name:
-            outcomes: list[tuple[int, int, Outcome]] = []
-            for r in batch:
-                try:
-                    outcome = decode_outcome(r.value, confluent_ids=self._ids)
-                    _check_key(r, outcome.request_id)
-                    outcomes.append((r.offset, r.timestamp_ms, outcome))
-                except PoisonError:
-                    poison.append(r.offset)
+            outcomes, poison = self._decoded(batch, decode_outcome, lambda outcome: outcome.request_id)
             join.ingest_outcomes(outcomes, following)
         elif topic == PLATFORM.name:
-            reports: list[tuple[int, int, PlatformEvent]] = []
-            for r in batch:
-                try:
-                    event = decode_platform(r.value, confluent_ids=self._ids)
-                    _check_key(r, None)
-                    reports.append((r.offset, r.timestamp_ms, event))
-                except PoisonError:
-                    poison.append(r.offset)
+            reports, poison = self._decoded(batch, decode_platform, lambda _: None)
             join.ingest_platform(reports, following)
         else:
-            events: list[tuple[int, int, PredictionEvent]] = []
-            for r in batch:
-                try:
-                    prediction = decode_prediction(r.value, confluent_ids=self._ids)
-                    _check_key(r, prediction.request_id)
-                    events.append((r.offset, r.timestamp_ms, prediction))
-                except PoisonError:
-                    poison.append(r.offset)
+            events, poison = self._decoded(batch, decode_prediction, lambda prediction: prediction.request_id)
             join.ingest(EventBatch.of(topic, self._partition, events), following)
         if poison:
             join.dead_letter(topic, poison)
+
+    def _decoded(
+        self, batch: list[Record], decode: Callable[..., Event], request_id: Callable[[Event], str | None]
+    ) -> tuple[list[tuple[int, int, Event]], list[int]]:
+        """(offset, append time, event) of what can be read, and the offsets of what cannot."""
+        found: list[tuple[int, int, Event]] = []
+        poison: list[int] = []
+        for r in batch:
+            try:
+                event = decode(r.value, confluent_ids=self._ids)
+                _check_key(r, request_id(event))
+                found.append((r.offset, r.timestamp_ms, event))
+            except PoisonError:
+                poison.append(r.offset)
+        return found, poison
 
 
 def _check_key(record: Record, wanted: str | None) -> None:

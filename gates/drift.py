@@ -85,8 +85,7 @@ def assess_drift(spec: GateSpec, sums: Sums, alphas: Alphas) -> Verdict:
         tail = ""
         if start:
             onset = onset_at(sums, start)
-            numbers |= {"onset_at_ms": onset.at_ms, "onset_total": since.pairs, "onset_value": number(since.size)}
-            numbers |= {"onset_low": number(since.low), "onset_high": number(since.high)}
+            numbers |= onset.numbers(since.pairs, since.size, since.low, since.high)
             words, tail = f"{onset.since} {since.words}", f"; in all {words}"
         return say(VerdictKind.FAIL, "breached", f"{words}: more than the {percent(spec.limit)} allowed{tail}")
     short = max(spec.minimum_samples - stage.pairs, 0)

@@ -116,12 +116,7 @@ def assess_label_shift(spec: GateSpec, sums: Sums, alphas: Alphas) -> Verdict:
         if onset is not None:
             later = LabelCounts(sums.from_start(onset.start).evidence.whole)
             found = _Largest.of(later, onset.alpha)
-            numbers |= {
-                "onset_at_ms": onset.at_ms,
-                "onset_total": later.pairs,
-                "onset_value": number(abs(found.shift)),
-            }
-            numbers |= {"onset_low": number(found.low), "onset_high": number(found.high)}
+            numbers |= onset.numbers(later.pairs, abs(found.shift), found.low, found.high)
             words, tail = f"{onset.since} {found.words} on {many(later.pairs, 'pair')}", f"; in all {words}"
         allowed = f"more than the {percent(spec.limit)} allowed"
         return say(VerdictKind.FAIL, "breached", f"{words}: {allowed}{tail}{seen}")

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from paritygate.gates.evidence import Sums
+from paritygate.gates.reasons import number
 
 F64 = npt.NDArray[np.float64]
 
@@ -41,6 +42,11 @@ class Onset:
             return "since the onset"
         hours, minutes = divmod(self.at_ms // _MINUTE_MS % 1440, 60)
         return f"since {hours:02}:{minutes:02} UTC"
+
+    def numbers(self, total: int, value: float, low: float, high: float) -> dict[str, float | int | None]:
+        """What a verdict tells of ``total`` observations since then, beside the numbers of the whole."""
+        told = {"onset_value": number(value), "onset_low": number(low), "onset_high": number(high)}
+        return {"onset_at_ms": self.at_ms, "onset_total": total} | told
 
 
 def late_onset(sums: Sums, log_e: F64) -> Onset | None:

@@ -62,8 +62,7 @@ def assess_outcome(spec: GateSpec, sums: Sums, alphas: Alphas) -> Verdict:
         if onset is not None:
             later = starts[onset.start]
             value, low, high = _mean(later, onset.alpha)
-            numbers |= {"onset_at_ms": onset.at_ms, "onset_total": int(later.sum()), "onset_value": number(value)}
-            numbers |= {"onset_low": number(low), "onset_high": number(high)}
+            numbers |= onset.numbers(int(later.sum()), value, low, high)
             words, tail = f"{onset.since} {_words(later, value, low, high)}", f"; in all {words}"
         return say(VerdictKind.FAIL, "breached", f"{words}: below the {spec.limit:+g} allowed{tail}")
     if not stage.any():

@@ -7,7 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from paritygate.router.last_known_good import MAX_FILE_BYTES, LastKnownGood
-from paritygate.schemas.decision import Action, GateDecision
+from paritygate.schemas.decision import GateDecision
+from tests.support import decisions
 
 LAW = settings(
     derandomize=True,
@@ -18,21 +19,7 @@ LAW = settings(
 
 
 def decision(sequence: int = 3, rollout_id: str = "r1") -> GateDecision:
-    return GateDecision(
-        rollout_id=rollout_id,
-        sequence=sequence,
-        action=Action.PROMOTE,
-        stage="5",
-        weight=5,
-        from_stage="1",
-        reason_code="test",
-        reason="ok",
-        at_ms=1,
-        baseline_version="v1",
-        candidate_version="v2",
-        policy_digest="p",
-        evidence_digest="e",
-    )
+    return decisions.decision(sequence=sequence, rollout_id=rollout_id)
 
 
 def test_what_was_saved_is_loaded(tmp_path: Path) -> None:

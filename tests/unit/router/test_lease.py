@@ -18,6 +18,7 @@ from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.decision import Action, GateDecision
 from paritygate.schemas.metrics import Metrics
 from paritygate.schemas.prediction import Arm
+from tests.support import decisions
 
 NOWHERE = KafkaSettings(bootstrap="127.0.0.1:1")
 HOUR_MS = 3_600_000
@@ -26,23 +27,8 @@ HOUR_MS = 3_600_000
 def decision(
     sequence: int = 4, weight: int = 50, until_ms: int = 0, lease_ms: int = 300_000, action: Action = Action.PROMOTE
 ) -> GateDecision:
-    return GateDecision(
-        rollout_id="r1",
-        sequence=sequence,
-        action=action,
-        stage=str(weight),
-        weight=weight,
-        from_stage="1",
-        reason_code="test",
-        reason="ok",
-        at_ms=1,
-        baseline_version="v1",
-        candidate_version="v2",
-        policy_digest="p",
-        evidence_digest="e",
-        lease_ms=lease_ms if until_ms else 0,
-        lease_until_ms=until_ms,
-    )
+    lease_ms = lease_ms if until_ms else 0
+    return decisions.decision(weight, action, sequence=sequence, lease_ms=lease_ms, lease_until_ms=until_ms)
 
 
 def now_ms() -> int:

@@ -8,30 +8,13 @@ import pytest
 from paritygate.router.last_known_good import LastKnownGood
 from paritygate.router.watcher import DecisionWatcher, Source
 from paritygate.schemas.client import KafkaSettings
-from paritygate.schemas.decision import Action, GateDecision
+from paritygate.schemas.decision import Action
 from paritygate.schemas.errors import ConfigError
 from paritygate.schemas.metrics import Metrics
 from paritygate.schemas.prediction import Arm
+from tests.support.decisions import decision
 
 NOWHERE = KafkaSettings(bootstrap="127.0.0.1:1")
-
-
-def decision(weight: int, action: Action = Action.PROMOTE) -> GateDecision:
-    return GateDecision(
-        rollout_id="r1",
-        sequence=4,
-        action=action,
-        stage=str(weight),
-        weight=weight,
-        from_stage="1",
-        reason_code="test",
-        reason="ok",
-        at_ms=1,
-        baseline_version="v1",
-        candidate_version="v2",
-        policy_digest="p",
-        evidence_digest="e",
-    )
 
 
 @pytest.fixture
