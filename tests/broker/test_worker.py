@@ -328,8 +328,10 @@ def test_metrics_are_those_declared(life: Life) -> None:
 def test_nobody_outside_can_connect(life: Life) -> None:
     """The worker listens on loopback only, and only for metrics; Faust's own web server does not start."""
     assert life.worker.process is not None
-    links = [str(entry.readlink()) for entry in Path(f"/proc/{life.worker.process.pid}/fd").iterdir()]
-    inodes = {link[8:-1] for link in links if link.startswith("socket:[")}
+    inodes = set()
+    for entry in Path(f"/proc/{life.worker.process.pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed since it was listed
+            inodes.add(str(entry.readlink()).removeprefix("socket:[").removesuffix("]"))
     listening = set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         for row in Path(table).read_text().splitlines()[1:]:
@@ -365,6 +367,7 @@ def test_successor_of_a_stopped_worker_goes_on_exactly(kafka: KafkaBench, tmp_pa
             for topic in {t for t, _, _ in half}:
                 kafka.produce(settings.topic(topic), [(k, v) for t, k, v in half if t == topic])
             if half[0] is records[0]:
+                until(lambda: bool(reports(kafka, settings, "stopped")), "a report of the first worker")
                 assert worker.terminate(timeout_s=15) == 0
                 worker.start()
         found = settled(kafka, settings, "stopped", 3_000)
