@@ -97,15 +97,16 @@ def facts(decision: GateDecision) -> Text:
 
 
 def routers_line(decision: GateDecision, acks: Sequence[RouterAck]) -> Text:
-    """What each router really applied; one that is behind is named."""
+    """What each router really applied; one that is behind is named, and one that stopped says why."""
     if not acks:
         return Text("routers: none has reported", style="dim")
     text = Text("routers: ")
     for i, ack in enumerate(acks):
-        current = ack.weight == decision.weight
+        current = ack.weight == decision.weight and ack.state == "applied"
+        why = "behind" if ack.state == "applied" else ack.state
         text.append(", " if i else "")
         text.append(
-            f"{clean(ack.router_id)} #{ack.sequence} {ack.weight} %" + ("" if current else " (behind)"),
+            f"{clean(ack.router_id)} #{ack.sequence} {ack.weight} %" + ("" if current else f" ({clean(why)})"),
             style="" if current else "bold red",
         )
     return text

@@ -16,6 +16,7 @@ TONES = {
     "promote": GOOD, "rollback": BAD, "hold": PLAIN,
     "promoted": GOOD, "rolled back": BAD, "paused": OPEN, "running": PLAIN,
     "fresh": GOOD, "stale": BAD, "away": BAD, "quiet": PLAIN, "behind": OPEN, "worse": BAD,
+    "killed": BAD, "breaker": BAD, "lapsed": OPEN,
 }  # fmt: skip
 
 

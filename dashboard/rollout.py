@@ -225,7 +225,9 @@ def _routers(entry: Entry, now_ms: int) -> Iterator[Block]:
                 name,
                 str(applied.ack.sequence),
                 f"{applied.ack.weight} %",
-                Mark("behind", "or gone") if name in late else Mark(applied.ack.state),
+                Mark("behind", "or gone")
+                if name in late and applied.ack.state == "applied"
+                else Mark(applied.ack.state),
                 When(applied.at_ms),
             )
             for name, applied in sorted(entry.routers.items())

@@ -39,7 +39,8 @@ class RoutingState:
 
     ``sequence`` is -1 and ``stage`` empty before the first decision. ``weight`` is whole percent of live
     traffic to the candidate. ``digest`` is that of the decision in force, empty before the first. ``lapsed``:
-    the lease of that decision is over, so the weight is 0 until a newer one comes.
+    the lease of that decision is over, so the weight is 0 until a newer one comes. ``killed``: a person turned the
+    kill switch of this router, so it is 0 until a person turns it back. ``tripped``: this router's breaker is open.
     ``ignored`` counts decisions that were not obeyed, by reason.
     """
 
@@ -50,6 +51,8 @@ class RoutingState:
     digest: str = ""
     rolled_back: bool = False
     lapsed: bool = False
+    killed: bool = False
+    tripped: bool = False
     ignored: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
     def result_of(self, decision: GateDecision) -> Result:

@@ -7,6 +7,8 @@ Laws:
   (``boot_default``), and goes on with what it has when Kafka goes away (``control_lost``).
 * Where a decision's lease ends before a newer decision has come, the weight is 0 (``unsupervised``). That is looked
   at in :meth:`DecisionWatcher.choose` itself, so it holds although the thread that follows hangs.
+* A person's kill switch (``killed``) and an open breaker (``breaker``) put the weight to 0 here and nowhere else;
+  nothing that comes from Kafka undoes the first.
 * Every decision that takes effect is kept on disk and acknowledged on ``router.acks.v1``; neither can stop it.
 
 It reads partition 0 without a consumer group: every router reads every decision, and none waits for a
@@ -15,9 +17,10 @@ rebalance. Make one watcher per process, after any fork.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from enum import StrEnum, unique
@@ -32,23 +35,25 @@ from confluent_kafka import (
     KafkaError,
     KafkaException,
     Message,
-    Producer,
     TopicPartition,
 )
 
+from paritygate.router.acknowledge import Acknowledger
+from paritygate.router.breaker import Breaker
 from paritygate.router.catch_up import CatchUp
 from paritygate.router.chooser import choose
+from paritygate.router.kill_switch import KillSwitch
 from paritygate.router.last_known_good import LastKnownGood
-from paritygate.router.lease import NEVER, lease_end_s
+from paritygate.router.lease import lease_end_s
 from paritygate.router.state import Result, RoutingState
-from paritygate.schemas.ack import RouterAck
+from paritygate.router.stops import Stop, Stops
 from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.decision import GateDecision
 from paritygate.schemas.errors import ConfigError, DecodeError
 from paritygate.schemas.metrics import Counter, Gauge, Histogram, Metrics
-from paritygate.schemas.prediction import Arm
+from paritygate.schemas.prediction import Arm, PredictionEvent, Status
 from paritygate.schemas.signature import DECISION, TrustedKeys
-from paritygate.schemas.topics import DECISIONS, ROUTER_ACKS
+from paritygate.schemas.topics import DECISIONS
 
 _POLL_S = 0.1
 _FIRST_LOOK_S = 0.5
@@ -64,13 +69,6 @@ _CONSUMER = {
     "topic.metadata.refresh.interval.ms": 5000,
     "statistics.interval.ms": 1000,  # tells whether a broker is connected
 }
-_PRODUCER = {
-    "linger.ms": 0,
-    "queue.buffering.max.messages": 1000,
-    "message.timeout.ms": 30_000,
-    "allow.auto.create.topics": False,
-}
-
 
 T = TypeVar("T")
 
@@ -84,6 +82,11 @@ class Source(StrEnum):
     FOLLOWING = "following"
     CONTROL_LOST = "control_lost"
     UNSUPERVISED = "unsupervised"
+    KILLED = "killed"
+    BREAKER = "breaker"
+
+
+_STOPPED = {Stop.KILLED: Source.KILLED, Stop.LAPSED: Source.UNSUPERVISED, Stop.BREAKER: Source.BREAKER}
 
 
 class DecisionWatcher:
@@ -91,8 +94,10 @@ class DecisionWatcher:
 
     ``router_id`` names this process in its acknowledgements. ``state_dir`` holds the last known good
     decision; it must be this router's own. ``on_change(state)`` is called in the watcher's thread after a
-    decision took effect or its lease ended; what it raises is counted and swallowed. ``trusted_keys``: whose
-    decisions are obeyed; None obeys what stands in the topic, signed or not.
+    decision took effect, its lease ended, or the kill switch or the breaker moved; what it raises is counted and
+    swallowed. ``trusted_keys``: whose decisions are obeyed; None obeys what stands in the topic, signed or not.
+    ``breaker``: when to stop sending users to a candidate that fails; it knows what :meth:`saw` is told.
+    ``environ``: where the kill switch is looked for beside its file.
 
     :raises ConfigError: the client library refuses the settings. A broker that is away raises nothing.
     """
@@ -107,6 +112,8 @@ class DecisionWatcher:
         *,
         metrics: Metrics | None = None,
         trusted_keys: TrustedKeys | None = None,
+        breaker: Breaker | None = None,
+        environ: Mapping[str, str] = os.environ,
     ) -> None:
         self._trusted = trusted_keys
         self._rollout_id, self._router_id = rollout_id, router_id
@@ -119,8 +126,11 @@ class DecisionWatcher:
         boot = RoutingState(rollout_id=rollout_id)
         self._boot = Source.BOOT_LKG if loaded.decision else Source.BOOT_DEFAULT
         self._follow = CatchUp(boot.obey(loaded.decision) if loaded.decision else boot, loaded.decision)
-        self._lease_end_s = _lease_end_s(loaded.decision)
-        self._lease_warning = ""
+        self._stops = Stops(
+            KillSwitch(Path(state_dir), environ), breaker or Breaker(), _lease_end_s(loaded.decision)
+        )
+        self._said: Stop | None = None
+        self._said_why = ""
         self._connected = False
         self._ready, self._stop = threading.Event(), threading.Event()
         try:
@@ -130,10 +140,10 @@ class DecisionWatcher:
                     **{"group.id": f"paritygate.router.{router_id}", "stats_cb": self._on_stats},
                 )
             )
-            self._producer = Producer(settings.confluent_producer(**_PRODUCER))
+            self._acks = Acknowledger(settings, rollout_id, router_id)
         except (KafkaException, ValueError) as e:
             raise ConfigError(f"the Kafka client refuses the settings: {e}") from None
-        self._topic, self._ack_topic = settings.topic(DECISIONS.name), settings.topic(ROUTER_ACKS.name)
+        self._topic = settings.topic(DECISIONS.name)
         self._thread = threading.Thread(target=self._run, name=f"paritygate-router-{rollout_id}", daemon=True)
         self._export()
         self._thread.start()
@@ -141,19 +151,27 @@ class DecisionWatcher:
     @property
     def state(self) -> RoutingState:
         """The state in force; a value that never changes, safe to read from any thread."""
-        state = self._follow.state
-        return replace(state, weight=0, lapsed=True) if self._lapsed else state
+        state, stopped = self._follow.state, self._stopped
+        if stopped is None:
+            return state
+        return replace(
+            state,
+            weight=0,
+            killed=stopped is Stop.KILLED,
+            lapsed=stopped is Stop.LAPSED,
+            tripped=stopped is Stop.BREAKER,
+        )
 
     @property
     def weight(self) -> int:
         """Whole percent of live traffic that the candidate gets."""
-        return 0 if self._lapsed else self._follow.state.weight
+        return 0 if self._stopped else self._follow.state.weight
 
     @property
     def source(self) -> Source:
         """What the weight rests on."""
-        if self._lapsed:
-            return Source.UNSUPERVISED
+        if (stopped := self._stopped) is not None:
+            return _STOPPED[stopped]
         if not self._follow.ready:
             return self._boot
         return Source.FOLLOWING if self._connected else Source.CONTROL_LOST
@@ -167,6 +185,31 @@ class DecisionWatcher:
         self._metrics.inc(Counter.ROUTED, rollout=self._rollout_id, arm=arm.value)
         return arm
 
+    def saw(self, event: PredictionEvent) -> None:
+        """Tell the breaker how an answer ended; for ``on_event`` of a shadow router. Never raises, never blocks.
+
+        Answers of the baseline, and requests that the candidate was not asked, say nothing.
+        """
+        if event.arm is Arm.CANDIDATE and event.status is not Status.SHED:
+            self._stops.breaker.saw(failed=event.status is not Status.OK)
+
+    def kill(self, reason: str = "") -> None:
+        """Send nothing to the candidate any more, here and after a restart, until a person calls :meth:`revive`.
+
+        The same as a file ``KILL`` in ``state_dir`` with the reason in it. In force when it returns; it blocks for
+        the sync of that file and never raises. What is wrong with the file stands in :attr:`warning`.
+        """
+        if problem := self._stops.switch.pull(reason):
+            self.warning = problem
+            self._error("kill_write")
+
+    def revive(self) -> None:
+        """Take :meth:`kill` back: the decisions count again. What the environment says stays.
+
+        :raises OSError: the file cannot be removed; the switch stays on.
+        """
+        self._stops.switch.release()
+
     def wait_ready(self, timeout_s: float) -> bool:
         """Block until the control topic was read to its end; False when ``timeout_s`` passed before."""
         return self._ready.wait(timeout_s)
@@ -177,26 +220,21 @@ class DecisionWatcher:
         self._thread.join()
 
     @property
-    def _lapsed(self) -> bool:
-        return self._lease_end_s != NEVER and time.monotonic() >= self._lease_end_s
+    def _stopped(self) -> Stop | None:
+        return self._stops.now(self._follow.state.weight)
 
-    def _look_at_lease(self) -> None:
-        """Say once that the lease is over; that it is over needs no saying to be obeyed."""
-        decision = self._follow.decision
-        if self._lease_warning or decision is None or not self._lapsed:
-            return
-        self.warning = self._lease_warning = (
-            f"decision {decision.sequence} is too old to be obeyed: no newer one has come in time, or the clock "
-            "here is ahead; the candidate gets no traffic until one does"
-        )
-        self._tell(decision)
+    def _look_around(self) -> None:
+        """Say once what stopped or let go; that it did needs no saying to be obeyed."""
+        self._stops.switch.look()
+        if self._stopped is not self._said:
+            self._tell()
 
     def _change(self, coming: GateDecision | None, take: Callable[[], T]) -> T:
         """Let ``coming`` come into force, if it does: never its weight under the lease of the one before."""
-        before_s, coming_s = self._lease_end_s, _lease_end_s(coming)
-        self._lease_end_s = min(before_s, coming_s)
+        before_s, coming_s = self._stops.lease_end_s, _lease_end_s(coming)
+        self._stops.lease_end_s = min(before_s, coming_s)
         taken = take()
-        self._lease_end_s = coming_s if self._follow.decision is coming else before_s
+        self._stops.lease_end_s = coming_s if self._follow.decision is coming else before_s
         return taken
 
     def _run(self) -> None:
@@ -208,15 +246,15 @@ class DecisionWatcher:
             while not self._stop.is_set():
                 try:
                     message = self._consumer.poll(_POLL_S)
-                    self._producer.poll(0)
+                    self._acks.poll()
                     if message is not None:
                         self._take(message)
-                    self._look_at_lease()
+                    self._look_around()
                 except Exception:  # the thread must outlive whatever one record or one callback does
                     self._error("unexpected")
         finally:
             self._consumer.close()
-            self._producer.flush(1)
+            self._acks.close()
 
     def _take(self, message: Message) -> None:
         error = message.error()
@@ -264,8 +302,8 @@ class DecisionWatcher:
             )
         if self.state.digest != before.digest:
             self._take_effect()
-        elif self._follow.decision is not None:
-            self._acknowledge(self._follow.decision)
+        elif self._follow.decision is not None or self._said is not None:
+            self._acknowledge()
         self._export()
         self._ready.set()
 
@@ -273,45 +311,42 @@ class DecisionWatcher:
         # The new state is in force already: the slow parts come after, and each may fail alone.
         decision = self._follow.decision
         assert decision is not None
-        if self._lease_warning and not self._lapsed:
-            self.warning = "" if self.warning == self._lease_warning else self.warning
-            self._lease_warning = ""
-        self._tell(decision)
+        self._tell()
         try:
             self._lkg.save(decision)
         except OSError as e:
             self.warning = f"{self._lkg.path}: cannot be written: {e.strerror or type(e).__name__}"
             self._error("lkg_write")
 
-    def _tell(self, decision: GateDecision) -> None:
+    def _tell(self) -> None:
         """What is in force now: to the metrics, the service, and ``router.acks.v1``."""
+        self._said = self._stopped
+        why = self._stops.why(self._said, self._follow.decision)
+        if why or self.warning == self._said_why:
+            self.warning = why
+        self._said_why = why
         self._export()
         if self._on_change is not None:
             try:
                 self._on_change(self.state)
             except Exception:
                 self._error("callback")
-        self._acknowledge(decision)
+        self._acknowledge()
 
-    def _acknowledge(self, decision: GateDecision) -> None:
-        ack = RouterAck(
-            rollout_id=self._rollout_id,
-            router_id=self._router_id,
-            sequence=decision.sequence,
-            weight=self.weight,
-            applied_at_ms=int(time.time() * 1000),
-            state="lapsed" if self._lapsed else "applied",
-        )
-        try:
-            self._producer.produce(self._ack_topic, ack.to_bytes(), key=self._router_id.encode())
-            self._producer.poll(0)
-        except (BufferError, KafkaException):
+    def _acknowledge(self) -> None:
+        decision = self._follow.decision
+        sequence = -1 if decision is None else decision.sequence
+        if not self._acks.say(sequence, self.weight, self._stopped or "applied"):
             self._error("ack")
 
     def _on_stats(self, text: str) -> None:
         brokers: dict[str, Any] = orjson.loads(text).get("brokers", {})
+        before = self._connected
         self._connected = any(b.get("state") == "UP" and b.get("nodeid", -1) >= 0 for b in brokers.values())
         self._export()
+        if self._connected and not before and self._said is not None:
+            # What was said while nobody could hear it is lost; that a router is stopped must be seen.
+            self._acknowledge()
 
     def _export(self) -> None:
         labels = {"rollout": self._rollout_id, "router": self._router_id}
@@ -320,6 +355,8 @@ class DecisionWatcher:
         self._metrics.set(Gauge.ROUTER_SEQUENCE, state.sequence, **labels)
         self._metrics.set(Gauge.ROUTER_FOLLOWING, int(self.source is Source.FOLLOWING), **labels)
         self._metrics.set(Gauge.ROUTER_LAPSED, int(state.lapsed), **labels)
+        self._metrics.set(Gauge.ROUTER_KILLED, int(state.killed), **labels)
+        self._metrics.set(Gauge.ROUTER_BREAKER, int(state.tripped), **labels)
 
     def _error(self, kind: str) -> None:
         self._metrics.inc(Counter.ROUTER_ERRORS, rollout=self._rollout_id, kind=kind)

@@ -14,8 +14,9 @@ from paritygate.schemas.errors import DecodeError
 class RouterAck(BaseModel):
     """One router says which decision it applied, and when by its own clock.
 
-    ``state``: ``applied``, or ``lapsed`` when the lease of that decision has ended and the weight is 0 for want of
-    a newer one.
+    ``sequence`` is -1 before the first decision. ``state``: ``applied``, or why the weight is 0 whatever that
+    decision says: ``lapsed`` (its lease has ended and no newer one has come), ``killed`` (a person turned this
+    router's kill switch), ``breaker`` (this router sees the candidate fail).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)

@@ -88,7 +88,7 @@ class Counter(Metric):
     )  # fmt: skip
     ROUTER_ERRORS = (
         "paritygate_router_errors_total", ("rollout", "kind"), "router",
-        "what went wrong in the background: undecodable, signature, broker, lkg_write, callback, ack",
+        "what went wrong in the background: undecodable, signature, broker, lkg_write, kill_write, callback, ack",
     )  # fmt: skip
     CONSUMED = ("paritygate_worker_events_total", ("topic",), "streams", "events read and decoded")
     DEAD_LETTERS = (
@@ -161,6 +161,14 @@ class Gauge(Metric):
     ROUTER_LAPSED = (
         "paritygate_router_lapsed", ("rollout", "router"), "router",
         "1 while the lease of the decision in force is over: the candidate gets no traffic",
+    )  # fmt: skip
+    ROUTER_KILLED = (
+        "paritygate_router_killed", ("rollout", "router"), "router",
+        "1 while a person's kill switch is on at this router: the candidate gets no traffic from it",
+    )  # fmt: skip
+    ROUTER_BREAKER = (
+        "paritygate_router_breaker_open", ("rollout", "router"), "router",
+        "1 while this router sees the candidate fail and sends no users to it",
     )  # fmt: skip
     LAG = ("paritygate_worker_lag_events", ("topic", "partition"), "streams", "events not yet read")
     WATERMARK = (

@@ -48,6 +48,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
             candidate=model(Arm.CANDIDATE),
             publisher=publisher,
             choose=watcher.choose,
+            on_event=watcher.saw,
             on_error=platform.saw_error,
         )
         reports = asyncio.create_task(platform.run())

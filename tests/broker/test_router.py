@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from paritygate.router.breaker import Breaker
 from paritygate.router.state import RoutingState
 from paritygate.router.watcher import DecisionWatcher, Source
 from paritygate.schemas.ack import RouterAck
@@ -13,7 +14,7 @@ from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.decision import Action, GateDecision
 from paritygate.schemas.errors import ConfigError
 from paritygate.schemas.metrics import Metrics
-from paritygate.schemas.prediction import Arm
+from paritygate.schemas.prediction import Arm, PredictionEvent, Role, Status
 from paritygate.schemas.signature import DECISION, Signer, TrustedKeys
 from paritygate.schemas.topics import DECISIONS, ROUTER_ACKS
 from tests.support.kafka import KafkaBench
@@ -51,6 +52,13 @@ def decision(
     )
 
 
+def answer(status: Status) -> PredictionEvent:
+    return PredictionEvent(
+        request_id="q", rollout_id="r1", arm=Arm.CANDIDATE, role=Role.SHADOW, model_version="v2",
+        event_at_ms=1, latency_ms=1.0, status=status,
+    )  # fmt: skip
+
+
 class Bench:
     """Decisions in, a watcher that obeys, acknowledgements out."""
 
@@ -74,10 +82,12 @@ class Bench:
         on_change: Callable[[RoutingState], None] | None = None,
         metrics: Metrics | None = None,
         trusted_keys: TrustedKeys | None = None,
+        breaker: Breaker | None = None,
     ) -> DecisionWatcher:
         watcher = DecisionWatcher(
-            self.settings, "r1", "router-a", self.folder, on_change, metrics=metrics, trusted_keys=trusted_keys
-        )
+            self.settings, "r1", "router-a", self.folder, on_change,
+            metrics=metrics, trusted_keys=trusted_keys, breaker=breaker,
+        )  # fmt: skip
         self.watchers.append(watcher)
         return watcher
 
@@ -238,7 +248,7 @@ def test_the_end_of_a_lease_is_local_and_no_rollback(bench: Bench) -> None:
     assert watcher.wait_ready(WAIT_S)
     bench.decide(decision(0, 25, lease_ms=60_000))
     until(lambda: seen == [(25, False)])
-    watcher._lease_end_s = 0.0  # a minute passes
+    watcher._stops.lease_end_s = 0.0  # a minute passes
     assert watcher.source is Source.UNSUPERVISED
     assert (watcher.weight, watcher.state.rolled_back) == (0, False)
     until(lambda: len(seen) == 2)
@@ -254,6 +264,65 @@ def test_the_end_of_a_lease_is_local_and_no_rollback(bench: Bench) -> None:
     assert (50, False) not in seen
     acks = [(a.sequence, a.weight, a.state) for a in bench.acks(4)]
     assert acks[:4] == [(0, 25, "applied"), (0, 0, "lapsed"), (1, 25, "applied"), (2, 0, "lapsed")]
+
+
+def test_a_kill_is_acknowledged_and_undone_only_by_hand(bench: Bench) -> None:
+    """A newer decision changes nothing; the broker hears of the kill and of its end; then decisions count again."""
+    bench.create()
+    watcher = bench.watch()
+    assert watcher.wait_ready(WAIT_S)
+    bench.decide(decision(0, 25))
+    until(lambda: watcher.weight == 25)
+    watcher.kill("bad feeling")
+    until(lambda: len(bench.acks(2)) == 2)
+    bench.decide(decision(1, 50))
+    until(lambda: watcher.state.sequence == 1)
+    assert (watcher.source, watcher.weight) == (Source.KILLED, 0)
+    watcher.revive()
+
+    until(lambda: watcher.weight == 50)
+    said = [(a.sequence, a.weight, a.state) for a in bench.acks(4)]
+    assert said == [(0, 25, "applied"), (0, 0, "killed"), (1, 0, "killed"), (1, 50, "applied")]
+
+
+def test_an_open_breaker_is_acknowledged_and_closes_by_good_answers(bench: Bench) -> None:
+    """The router stops by itself, before any decision, says so, and lets go when the mirror answers well."""
+    bench.create()
+    watcher = bench.watch(breaker=Breaker(failures=2, of=2, least_open_s=0))
+    assert watcher.wait_ready(WAIT_S)
+    bench.decide(decision(0, 25))
+    until(lambda: watcher.weight == 25)
+    for _ in range(2):
+        watcher.saw(answer(Status.TIMEOUT))
+    assert (watcher.source, watcher.weight) == (Source.BREAKER, 0)
+    until(lambda: len(bench.acks(2)) == 2)
+    for _ in range(2):
+        watcher.saw(answer(Status.OK))
+
+    said = [(a.sequence, a.weight, a.state) for a in bench.acks(3)]
+    assert said == [(0, 25, "applied"), (0, 0, "breaker"), (0, 25, "applied")]
+    assert watcher.source is Source.FOLLOWING
+
+
+def test_a_kill_without_a_broker_is_heard_when_it_is_back(bench: Bench) -> None:
+    """The weight is 0 at once; the topic says later that this router is off, though nothing was decided."""
+    bench.create()
+    watcher = bench.watch()
+    assert watcher.wait_ready(WAIT_S)
+    bench.decide(decision(0, 25))
+    until(lambda: watcher.weight == 25)
+    assert len(bench.acks(1)) == 1
+    try:
+        bench.kafka.broker.kill()
+    except ConfigError as error:
+        pytest.skip(f"not ours to break: {error}")
+    try:
+        watcher.kill()
+        assert watcher.weight == 0
+    finally:
+        bench.kafka.broker.restart()
+
+    assert [(a.weight, a.state) for a in bench.acks(2)][-1] == (0, "killed")
 
 
 def test_lost_broker_leaves_the_weight(bench: Bench) -> None:

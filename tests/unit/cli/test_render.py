@@ -60,6 +60,14 @@ def test_panel_says_all() -> None:
     assert f"observed 31.04, limit {UNKNOWN}, samples 20,000" in text
 
 
+def test_a_router_that_stopped_by_itself_says_why() -> None:
+    """Also in the shadow, where its weight is the one decided."""
+    ack = RouterAck(rollout_id="r1", router_id="a", sequence=7, weight=0, applied_at_ms=1, state="killed")
+
+    assert "a #7 0 % (killed)" in text_of(panel(decision(Action.HOLD, "shadow", 0, "shadow"), [], [ack]))
+    assert "a #7 0 % (killed)" in text_of(panel(decision(Action.HOLD, "5", 5, "5"), [], [ack]))
+
+
 def test_no_control_characters_from_records() -> None:
     """A reason cannot move the cursor."""
     assert "\x1b[2J" not in text_of(panel(decision(Action.HOLD, "5", 5, "5"), []))
