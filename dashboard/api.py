@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from paritygate.dashboard.board import Entry, known
 from paritygate.dashboard.freshness import Look, complaints, sources
+from paritygate.dashboard.trends import COLUMNS, column, marks_of, points_of
 from paritygate.dashboard.verdict import verdict_of
 from paritygate.rollouts.review import Review
 
@@ -94,6 +95,37 @@ class RolloutModel(_Answer):
     routers: tuple[RouterModel, ...]
     review: dict[str, Any] | None
     complaints: tuple[str, ...]
+
+
+class StageMark(_Answer):
+    """Where a stage began, in event time."""
+
+    at_ms: int
+    stage: str
+    weight: int = Field(ge=0, le=100)
+
+
+Column = tuple[float | None, ...]
+
+
+class TrendModel(_Answer):
+    """Both arms over time: one number a pane of ``pane_ms`` in each column, null where there is none, or never."""
+
+    rollout: str
+    pane_ms: int
+    stages: tuple[StageMark, ...]
+    at_ms: tuple[int, ...]
+    compared_per_s: Column
+    baseline_live_per_s: Column
+    candidate_live_per_s: Column
+    baseline_p50_ms: Column
+    candidate_p50_ms: Column
+    baseline_p95_ms: Column
+    candidate_p95_ms: Column
+    baseline_error_ratio: Column
+    candidate_error_ratio: Column
+    baseline_timeout_ratio: Column
+    candidate_timeout_ratio: Column
 
 
 class HookModel(BaseModel):
@@ -187,4 +219,17 @@ def rollout_model(entry: Entry, review: Review | None, told: tuple[str, ...]) ->
         routers=routers,
         review=plain,
         complaints=told,
+    )
+
+
+def trend_model(entry: Entry) -> TrendModel:
+    """One rollout over time; without a pane as long as no window was read."""
+    points = points_of(entry)
+    return TrendModel.model_validate(
+        {
+            "rollout": entry.rollout_id,
+            "pane_ms": entry.trend.pane_ms if entry.trend else 0,
+            "stages": tuple(asdict(mark) for mark in marks_of(entry)),
+            **{name: column(points, name) for name in COLUMNS},
+        }
     )

@@ -26,7 +26,7 @@ from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from paritygate.comparators.validation import OutputValidator
-from paritygate.dashboard import api, details, openapi, paths
+from paritygate.dashboard import api, details, openapi, paths, trends
 from paritygate.dashboard.board import Entry
 from paritygate.dashboard.document import Paragraph
 from paritygate.dashboard.follow import Follower
@@ -52,7 +52,11 @@ _STATIC: Final = {
     "live.css": "text/css; charset=utf-8",
     "page.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",
+    "uPlot.iife.min.js": "text/javascript; charset=utf-8",
+    "uPlot.min.css": "text/css; charset=utf-8",
 }
+#: What comes from others lies beside its licence.
+_PLACES: Final = {"uPlot.iife.min.js": "vendor/uplot/", "uPlot.min.css": "vendor/uplot/"}
 _HEADERS: Final = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -95,12 +99,14 @@ def create_app(follower: Follower, settings: DashboardSettings, now_ms: Callable
             Route(f"{below}/events", site.rollout_events, methods=get),
             Route(f"{below}/segments", site.segments_page, methods=get),
             Route(f"{below}/segment", site.segment_page, methods=get),
+            Route(f"{below}/trend", site.trend_page, methods=get),
             Route(f"{below}/example", site.example_page, methods=get),
             Route(f"{below}/decisions/{{sequence:int}}", site.decision_page, methods=get),
             Route("/static/{file}", site.static, methods=get),
             Route("/openapi.json", site.openapi, methods=get),
             Route("/v1/rollouts", site.api_list, methods=get),
             Route(f"/v1{below}", site.api_rollout, methods=get),
+            Route(f"/v1{below}/trend", site.api_trend, methods=get),
             Route(f"/v1{below}/verdict", site.api_verdict, methods=get),
             Route("/v1/flagger/{hook}", site.flagger, methods=post),
             Route("/v1/events", site.list_events, methods=get),
@@ -167,6 +173,9 @@ class _Site:
 
     async def segments_page(self, request: Request) -> Response:
         return await self._below(request, "Segments", details.segments_parts)
+
+    async def trend_page(self, request: Request) -> Response:
+        return await self._below(request, "Over time", lambda entry, _: trends.table_parts(entry))
 
     async def segment_page(self, request: Request) -> Response:
         where = {str(d): str(v) for d, v in request.query_params.items()}
@@ -254,7 +263,7 @@ class _Site:
         file = request.path_params["file"]
         if file not in _STATIC:
             raise HTTPException(404, "no such file")
-        content = files("paritygate.dashboard").joinpath(file).read_bytes()
+        content = files("paritygate.dashboard").joinpath(_PLACES.get(file, "") + file).read_bytes()
         headers = _HEADERS | {"Cache-Control": "no-cache"}
         return Response(content, media_type=_STATIC[file], headers=headers)
 
@@ -317,6 +326,13 @@ class _Site:
             with self.follower.board.lock:
                 entry = self._entry(request.path_params["name"])
                 return api.rollout_model(entry, self._reviews.of(entry), self._complaints(entry))
+
+        return _json(await asyncio.to_thread(made))
+
+    async def api_trend(self, request: Request) -> Response:
+        def made() -> api.TrendModel:
+            with self.follower.board.lock:
+                return api.trend_model(self._entry(request.path_params["name"]))
 
         return _json(await asyncio.to_thread(made))
 

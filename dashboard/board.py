@@ -18,6 +18,7 @@ from paritygate.rollouts.ledger import Ledger
 from paritygate.rollouts.plan import RolloutPlan
 from paritygate.rollouts.regression import Samples
 from paritygate.rollouts.review import new_ledger, outcome_of
+from paritygate.rollouts.trend import Trend
 from paritygate.schemas.ack import RouterAck
 from paritygate.schemas.codec import decode_report
 from paritygate.schemas.command import Command, CommandKind
@@ -47,9 +48,9 @@ class Entry:
     """One rollout.
 
     ``decisions``: those that count, oldest first. ``plan``: None where its start command is not there or cannot be
-    read. ``in_force``: the newest decision of the topic that routers obey. ``ledger``: None as long as its windows
-    were not read. ``decided_at_ms``, ``reported_at_ms``: broker's time of the newest decision and window report.
-    ``version`` rises with every change.
+    read. ``in_force``: the newest decision of the topic that routers obey. ``ledger``, ``trend``: None as long as
+    its windows were not read. ``decided_at_ms``, ``reported_at_ms``: broker's time of the newest decision and
+    window report. ``version`` rises with every change.
     """
 
     rollout_id: str
@@ -60,6 +61,7 @@ class Entry:
     routers: dict[str, Applied] = field(default_factory=dict)
     ledger: Ledger | None = None
     samples: Samples = field(default_factory=Samples)
+    trend: Trend | None = None
     looked_up: bool = False
     head: str = ""
     decided_at_ms: int | None = None
@@ -120,17 +122,17 @@ class Board:
             self.complete = True
             for entry in self.entries.values():
                 if entry.active and entry.plan is not None and entry.ledger is None:
-                    entry.ledger = new_ledger(entry.plan)
+                    entry.ledger, entry.trend = new_ledger(entry.plan), Trend(entry.plan.join.window_ms)
 
-    def looked_up(self, rollout_id: str, ledger: Ledger, samples: Samples) -> None:
+    def looked_up(self, rollout_id: str, ledger: Ledger, samples: Samples, trend: Trend) -> None:
         """Evidence of a rollout that is over was read again; that of the one looked up first may go."""
         with self.lock:
             entry = self.entries[rollout_id]
-            entry.ledger, entry.samples, entry.looked_up = ledger, samples, True
+            entry.ledger, entry.samples, entry.trend, entry.looked_up = ledger, samples, trend, True
             entry.version += 1
             looked = [e for e in self.entries.values() if e.looked_up and e is not entry]
             for old in looked[: max(0, len(looked) + 1 - MAX_LOOKED_UP)]:
-                old.ledger, old.samples, old.looked_up = None, Samples(), False
+                old.ledger, old.samples, old.trend, old.looked_up = None, Samples(), None, False
 
     def _take(self, topic: str, offset: int, at_ms: int, key: bytes | None, value: bytes | None) -> Entry | None:
         data = value or b""
@@ -167,7 +169,7 @@ class Board:
         """Find the plan of a rollout; one that begins while we look on is followed from its first window."""
         entry.plan = _plan(entry, entry.decisions[0])
         if self.complete and entry.active and entry.plan is not None and entry.ledger is None:
-            entry.ledger = new_ledger(entry.plan)
+            entry.ledger, entry.trend = new_ledger(entry.plan), Trend(entry.plan.join.window_ms)
             first = entry.decisions[0].windows_next
             self.wanted_from = first if self.wanted_from is None else min(first, self.wanted_from)
 
@@ -196,9 +198,12 @@ class Board:
         if entry is None or entry.ledger is None or entry.looked_up:
             return None
         report = decode_report(data)
-        if report.rollout_id != entry.rollout_id or entry.ledger.take(report) is None:
+        taken = entry.ledger.take(report) if report.rollout_id == entry.rollout_id else None
+        if taken is None:
             return None
         entry.samples.take(report)
+        if entry.trend is not None:
+            entry.trend.add(report.window_start_ms, taken.change)
         entry.reported_at_ms = max(at_ms, entry.reported_at_ms or at_ms)
         return entry
 

@@ -16,6 +16,7 @@ from paritygate.rollouts.ledger import Ledger
 from paritygate.rollouts.plan import RolloutPlan
 from paritygate.rollouts.regression import Sample, Samples
 from paritygate.rollouts.review import new_ledger
+from paritygate.rollouts.trend import Trend
 from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.codec import decode_prediction, decode_report
 from paritygate.schemas.errors import BrokerUnavailableError, PoisonError
@@ -30,15 +31,17 @@ WINDOWS_S: Final = 120.0
 _ANSWER_S: Final = 5.0
 
 
-def evidence(settings: KafkaSettings, plan: RolloutPlan, first: int, following: int) -> tuple[Ledger, Samples]:
+def evidence(
+    settings: KafkaSettings, plan: RolloutPlan, first: int, following: int
+) -> tuple[Ledger, Samples, Trend]:
     """What the reports of a rollout at the offsets [first, following) of ``windows.v1`` add up to.
 
     :raises BrokerUnavailableError: no broker answers.
     """
-    ledger, samples = new_ledger(plan), Samples()
+    ledger, samples, trend = new_ledger(plan), Samples(), Trend(plan.join.window_ms)
     prefix = f"{plan.rollout}|".encode()
     if first >= following:
-        return ledger, samples
+        return ledger, samples, trend
     for message in _read(settings, [(WINDOWS.name, 0, first)], WINDOWS_S):
         offset = message.offset() or 0
         if offset < following and _bytes(message.key()).startswith(prefix):
@@ -46,11 +49,13 @@ def evidence(settings: KafkaSettings, plan: RolloutPlan, first: int, following: 
                 report = decode_report(_bytes(message.value()))
             except PoisonError:
                 continue
-            ledger.take(report)
+            taken = ledger.take(report)
             samples.take(report)
+            if taken is not None:
+                trend.add(report.window_start_ms, taken.change)
         if offset + 1 >= following:
             break
-    return ledger, samples
+    return ledger, samples, trend
 
 
 def answers(settings: KafkaSettings, rollout_id: str, sample: Sample) -> Mapping[Arm, PredictionEvent]:

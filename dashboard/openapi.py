@@ -14,11 +14,21 @@ from paritygate.dashboard.api import (
     HookModel,
     RolloutList,
     RolloutModel,
+    TrendModel,
     VerdictModel,
 )
 from paritygate.dashboard.verdict import HOOKS
 
-_MODELS: Final = (ErrorModel, HealthModel, HookAnswer, HookModel, RolloutList, RolloutModel, VerdictModel)
+_MODELS: Final = (
+    ErrorModel,
+    HealthModel,
+    HookAnswer,
+    HookModel,
+    RolloutList,
+    RolloutModel,
+    TrendModel,
+    VerdictModel,
+)
 _REF: Final = "#/components/schemas/{model}"
 _NAME: Final = {
     "name": "name", "in": "path", "required": True, "description": "id of a rollout",
@@ -39,6 +49,7 @@ def document(version: str) -> dict[str, Any]:
         "paths": {
             "/v1/rollouts": {"get": _get("List all rollouts, open ones first", RolloutList)},
             "/v1/rollouts/{name}": {"get": _get("Show one rollout", RolloutModel, 404, named=True)},
+            "/v1/rollouts/{name}/trend": {"get": _get("Show both arms over time", TrendModel, 404, named=True)},
             "/v1/rollouts/{name}/verdict": {
                 "get": _get(
                     "Say pass, fail or inconclusive, for Argo Rollouts' web metric", VerdictModel, 404, named=True

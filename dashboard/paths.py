@@ -30,3 +30,8 @@ def decision(rollout_id: str, sequence: int) -> str:
 def api(rollout_id: str) -> str:
     """The rollout as JSON."""
     return f"/v1{rollout(rollout_id)}"
+
+
+def trend_json(rollout_id: str) -> str:
+    """The numbers over time as JSON."""
+    return f"{api(rollout_id)}/trend"

@@ -17,6 +17,7 @@ from paritygate.dashboard.freshness import Look, behind, complaints, sources
 from paritygate.dashboard.overview import freshness, ladder
 from paritygate.dashboard.parts import Part, notices, part
 from paritygate.dashboard.segments import Ranked, ranking
+from paritygate.dashboard.trends import trend_parts
 from paritygate.dashboard.words import amount, bounds
 from paritygate.gates.reasons import duration, instant, many, percent
 from paritygate.rollouts.explanation import explain
@@ -64,6 +65,7 @@ def rollout_parts(entry: Entry, review: Review | None, look: Look) -> tuple[Part
         _now(entry, d),
         part("rungs", "Ladder", ladder(entry), *_stays(review)),
         part("sides", "Stable and candidate side by side", *_sides(review)),
+        *trend_parts(entry),
         part("gates", "Gates", *_gates(entry)),
         _worst(entry, review),
         part("requests", "Pairs, orphans, completeness", *_requests(d)),

@@ -17,6 +17,7 @@ def amount(value: float | None, unit: str, *, signed: bool = False) -> str:
         "ms": f"{sign if value >= 0 else '-'}{milliseconds(abs(value))}",
         "count": f"{sign}{value:,.0f}",
         "hours": f"{value:.2f} h",
+        "per_s": f"{sign}{value:,.3g} /s" if value < 1000 else f"{sign}{value:,.0f} /s",
         "%": f"{value:+.3g} %",
     }
     return told.get(unit, f"{sign}{value:.4g}")

@@ -19,7 +19,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -54,11 +54,12 @@ class Taken:
 
     ``closed``: event time has passed the end of a window, in the newest partition or in all of them.
     ``harm``: it brought failures, invalid outputs or memory exhaustion of the candidate that were not known
-    before; an early report, also restarts.
+    before; an early report, also restarts. ``change``: what its window gained, negative where it replaced more.
     """
 
     closed: bool
     harm: bool
+    change: Tally = field(default_factory=lambda: Tally(()), compare=False, repr=False)
 
 
 class Ledger:
@@ -163,7 +164,7 @@ class Ledger:
         self._retire()
         harm = bool((change.overall()[_HARM] > 0).any()) or change.totals.get("ooms.candidate", 0) > 0
         harm |= report.is_early and change.totals.get("restarts.candidate", 0) > 0
-        return Taken(closed, harm)
+        return Taken(closed, harm, change)
 
     def enter_stage(self, at_ms: int) -> None:
         """A new stage begins: its evidence is that of the windows that start at ``at_ms`` or later."""

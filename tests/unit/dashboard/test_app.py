@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from hashlib import sha256
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -12,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from paritygate.dashboard import openapi
+from paritygate import dashboard
+from paritygate.dashboard import openapi, trends
 from paritygate.dashboard.app import MAX_BODY_BYTES, DashboardSettings, create_app
 from paritygate.dashboard.document import Link
 from paritygate.dashboard.elements import markup
@@ -153,6 +156,28 @@ def test_metrics_are_those_of_the_table(site: TestClient) -> None:
 
     assert "paritygate_dashboard_broker_up 1.0" in text
     assert "paritygate_dashboard_pages_total" in text
+
+
+def test_the_trend_is_told_in_columns(site: TestClient) -> None:
+    """One number a pane in each column, as on its page; what is not known is null."""
+    told = site.get("/v1/rollouts/r1/trend").json()
+    rows = site.get("/rollouts/r1/trend").text.count("<tr>") - 1
+
+    assert {len(told[name]) for name in trends.COLUMNS} == {rows}
+    assert told["compared_per_s"][0] == 120.0
+    assert set(told["candidate_p95_ms"]) == {None}
+    assert [mark["stage"] for mark in told["stages"]] == [
+        d.stage for d in logs_of(STORY).of("r1") if d.stage != d.from_stage
+    ]
+
+
+def test_what_others_made_is_as_they_made_it() -> None:
+    """Each vendored file lies beside its licence and has the digest that its origin names."""
+    for origin in (Path(dashboard.__file__).parent / "vendor").glob("*/ORIGIN"):
+        lines = [line.split() for line in origin.read_text().rpartition("sha256\n")[2].splitlines()]
+        found = {p.name: sha256(p.read_bytes()).hexdigest() for p in origin.parent.iterdir() if p != origin}
+        assert found == {name: digest for digest, name in lines}
+        assert "LICENSE" in found
 
 
 DOCUMENT = openapi.document("0")

@@ -13,8 +13,8 @@ import uvicorn
 
 from paritygate.dashboard import lookup
 from paritygate.dashboard.app import DashboardSettings, create_app
-from paritygate.schemas.topics import AUDIT
-from tests.support.board import EVIL, HEARD_MS, StillFollower, follower_of, hostile_report, many_segments
+from paritygate.schemas.topics import AUDIT, WINDOWS
+from tests.support.board import EVIL, HEARD_MS, StillFollower, follower_of, hostile_report, many_segments, timed
 from tests.support.browser import Page, browser, needs_chromium
 from tests.support.story import Entry, logs_of, story
 from tests.unit.rollouts.conftest import command, windows
@@ -103,6 +103,7 @@ def test_both_themes_and_widths(tab: Page, width: int, dark: bool) -> None:
             "/rollouts/live",
             "/rollouts/r2",
             "/rollouts/live/segments",
+            "/rollouts/live/trend",
             "/rollouts/live/decisions/0",
         ):
             tab.show(width, dark=dark).open(address + path)
@@ -115,6 +116,31 @@ def test_both_themes_and_widths(tab: Page, width: int, dark: bool) -> None:
             assert tab.run(f"[...document.querySelectorAll('section')].filter(s => {unnamed}).length") == 0
             assert tab.run("document.querySelectorAll('th:not([scope])').length") == 0
             assert tab.complaints == []
+
+
+def test_charts_follow_the_windows(tab: Page) -> None:
+    """Charts are drawn from the panes, told in words too, and go on with each push without asking for all again."""
+    started: list[Entry] = [command("start"), *[timed(w, 10, 20) for w in windows(0, 20, live=6)]]
+    follower, more = follower_of(logs_of(started)), logs_of([timed(w, 10, 80) for w in windows(20, 23)])
+    with served(follower) as address:
+        tab.show(1440).open(f"{address}/rollouts/r1")
+        tab.wait("document.querySelectorAll('.plot[aria-label] canvas').length === 5")
+        said = "[...document.querySelectorAll('.plot')].map(p => p.getAttribute('aria-label')).join('; ')"
+        assert "Latency p95, newest: stable 10" in tab.run(said)
+        assert "users got candidate 12 /s" in tab.run(said)
+        tab.wait("document.getElementById('connection').textContent === 'live'")
+        tab.run("document.querySelector('canvas').dataset.stayed = 'yes'")
+        for offset, (key, value) in enumerate(more.records()[WINDOWS.name]):
+            follower.board.take(WINDOWS.name, 1000 + offset, HEARD_MS, key.encode(), value)
+        follower.told()
+        tab.wait(f"{said}.includes('candidate 8')")
+
+        assert tab.run("document.querySelectorAll('canvas[data-stayed]').length") == 1
+        asked = "performance.getEntriesByType('resource').filter(e => e.name.endsWith('/trend')).length"
+        assert tab.run(asked) == 1
+        assert tab.complaints == []
+        tab.click("a[href$='/trend']")
+        assert tab.run("document.querySelectorAll('tbody tr').length") == 23
 
 
 def _light(color: str) -> bool:
