@@ -12,8 +12,9 @@ from paritygate.dashboard.document import Cell, Code, Facts, Items, Link, Mark, 
 from paritygate.dashboard.elements import element
 from paritygate.dashboard.pairs import pair_blocks
 from paritygate.dashboard.parts import Part, notices, part
-from paritygate.dashboard.rollout import heading, ranking_table, segment_sides, sides_table
+from paritygate.dashboard.rollout import heading, ranking_table, segment_sides
 from paritygate.dashboard.segments import MOST, ranking, samples_in, within
+from paritygate.dashboard.sides import sides_table
 from paritygate.gates.reasons import UNKNOWN, instant, many, number
 from paritygate.rollouts.explanation import explain
 from paritygate.rollouts.regression import Pair

@@ -17,8 +17,8 @@ from paritygate.dashboard.freshness import Look, behind, complaints, sources
 from paritygate.dashboard.overview import freshness, ladder
 from paritygate.dashboard.parts import Part, notices, part
 from paritygate.dashboard.segments import Ranked, ranking
+from paritygate.dashboard.sides import sides_table
 from paritygate.dashboard.trends import trend_parts
-from paritygate.dashboard.words import amount, bounds
 from paritygate.gates.reasons import duration, instant, many, percent
 from paritygate.rollouts.explanation import explain
 from paritygate.rollouts.histories import histories
@@ -116,26 +116,7 @@ def _ms(stay: Stay) -> int:
 
 
 def _sides(review: Review | None) -> Iterator[Block]:
-    yield _NO_EVIDENCE if review is None else sides_table(review.sides)
-
-
-def sides_table(rows: Sequence[SideRow]) -> Table:
-    """Both arms, measure by measure."""
-    return Table(
-        ("measure", "stable", "candidate", "difference with 95 % bounds", "counted"),
-        tuple(
-            (row.name, amount(row.baseline, row.unit), amount(row.candidate, row.unit), _difference(row), row.note)
-            for row in rows
-        ),
-        (1, 2, 3),
-        (1, 2),
-    )
-
-
-def _difference(row: SideRow) -> str:
-    if row.difference is None:
-        return ""
-    return amount(row.difference, row.unit, signed=True) + bounds(row.low, row.high, row.unit)
+    yield _NO_EVIDENCE if review is None else sides_table(review.sides, review.gates)
 
 
 def _gates(entry: Entry) -> Iterator[Block]:

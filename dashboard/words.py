@@ -28,3 +28,10 @@ def bounds(low: float | None, high: float | None, unit: str) -> str:
     if low is None or high is None:
         return ""
     return f" [{amount(low, unit, signed=True)}, {amount(high, unit, signed=True)}]"
+
+
+def within(low: float | None, high: float | None, unit: str) -> str:
+    """`` [low, high]`` of a value; nothing where neither is known."""
+    if low is None and high is None:
+        return ""
+    return f" [{amount(low, unit)}, {amount(high, unit)}]"

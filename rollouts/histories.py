@@ -37,12 +37,14 @@ class Point:
 class GateHistory:
     """One gate.
 
-    ``unit``: of ``limit`` and of all points. ``at_most``: whether the value must stay below the limit; None for
-    checks that no plan declares. ``declared``: the gate's rule in words. ``verdict``, ``reason``, ``segment``: the
-    last ones. ``points``: oldest first.
+    ``measure``: what it is declared on; of a check that no plan declares, its name. ``unit``: of ``limit`` and of
+    all points. ``at_most``: whether the value must stay below the limit; None for checks that no plan declares.
+    ``declared``: the gate's rule in words. ``verdict``, ``reason``, ``segment``: the last ones. ``points``: oldest
+    first.
     """
 
     gate: str
+    measure: str
     required: bool
     declared: str
     unit: str
@@ -73,6 +75,7 @@ def _history(name: str, spec: GateSpec | None, said: list[tuple[GateDecision, Ve
     unit = "" if spec is None else measure_named(spec.measure, spec.source).unit
     return GateHistory(
         gate=name,
+        measure=name if spec is None else spec.measure,
         required=last.required,
         declared=f"{spec.rule.value} {spec.limit:g}" if spec else "always asked",
         unit="%" if relative and drawn else unit,

@@ -183,7 +183,7 @@ def review_of(
         exposed=last.exposed_requests,
         steps=steps_of(decisions),
         stays=stays,
-        sides=sides(whole),
+        sides=sides(whole, plan.gates),
         gates=history,
         worst_segment=worst,
         findings=findings,

@@ -22,11 +22,10 @@ from paritygate.dashboard.document import (
     Table,
 )
 from paritygate.dashboard.pairs import pair_blocks
-from paritygate.dashboard.words import amount, bounds
+from paritygate.dashboard.sides import sides_table
 from paritygate.gates.reasons import duration, instant, many
 from paritygate.rollouts.regression import Pair
 from paritygate.rollouts.review import Review, Stay
-from paritygate.rollouts.sides import SideRow
 
 #: Rows of the timeline; in a longer one the middle is left out, and said so.
 MAX_STEPS = 80
@@ -43,7 +42,7 @@ def document(review: Review, pairs: Sequence[Pair], *, show_values: bool = False
             Section("Open questions for the review", _questions(review)),
             Section("Time and users by stage", (_ladder(review),)),
             Section("Timeline", tuple(_timeline(review))),
-            Section("Stable and candidate side by side", (_sides(review.sides),)),
+            Section("Stable and candidate side by side", (sides_table(review.sides, review.gates),)),
             Section("Gates over time", (Gates(review.gates),) if review.gates else (Paragraph("No gate spoke."),)),
             Section("Worst segments", tuple(_segments(review))),
             Section("Examples", tuple(_examples(review, pairs, show_values=show_values))),
@@ -113,26 +112,6 @@ def _timeline(review: Review) -> Iterator[Block]:
         ),
         (4,),
         (0, 1, 2),
-    )
-
-
-def _sides(rows: Sequence[SideRow]) -> Block:
-    return Table(
-        ("measure", "stable", "candidate", "difference with 95 % bounds", "counted"),
-        tuple(
-            (
-                row.name,
-                amount(row.baseline, row.unit),
-                amount(row.candidate, row.unit),
-                ""
-                if row.difference is None
-                else amount(row.difference, row.unit, signed=True) + bounds(row.low, row.high, row.unit),
-                row.note,
-            )
-            for row in rows
-        ),
-        (1, 2, 3),
-        (1, 2),
     )
 
 

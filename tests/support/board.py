@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
-from paritygate.comparators.latency import bucket
 from paritygate.comparators.tally import COUNT_NAMES
 from paritygate.dashboard.follow import Follower
 from paritygate.schemas.client import KafkaSettings
-from paritygate.schemas.report import Cell, Example, Histogram, WindowReport
+from paritygate.schemas.report import Cell, Example, WindowReport
 from paritygate.schemas.topics import AUDIT, DECISIONS, ROLLOUTS, WINDOWS
 from tests.support.story import Logs
 from tests.unit.rollouts.conftest import report
@@ -55,16 +52,6 @@ def hostile_report(window: int, partition: int = 0, *, rollout: str = "r1") -> W
     return replace(
         bad, examples=(Example(request_id=EVIL, kind="candidate_only_error", detail=EVIL, values=(EVIL,)),)
     )
-
-
-def timed(told: WindowReport, baseline_ms: float, candidate_ms: float) -> WindowReport:
-    """The same report with a latency of each arm for all of its pairs."""
-    pairs = sum(cell.counts[1] for cell in told.cells)
-    made = [
-        Histogram(name=f"latency.{arm}", index=(int(bucket(np.array([ms]))[0]),), counts=(pairs,))
-        for arm, ms in (("baseline", baseline_ms), ("candidate", candidate_ms))
-    ]
-    return replace(told, histograms=tuple(made))
 
 
 def many_segments(window: int, count: int, *, rollout: str = "r1", partition: int = 0) -> WindowReport:

@@ -20,6 +20,7 @@ from paritygate.dashboard.app import MAX_BODY_BYTES, DashboardSettings, create_a
 from paritygate.dashboard.document import Link
 from paritygate.dashboard.elements import markup
 from tests.support.board import EVIL, HEARD_MS, follower_of, hostile_report, many_segments
+from tests.support.measured import llm_story
 from tests.support.story import logs_of, story
 from tests.unit.rollouts.conftest import command, windows
 
@@ -169,6 +170,28 @@ def test_the_trend_is_told_in_columns(site: TestClient) -> None:
     assert [mark["stage"] for mark in told["stages"]] == [
         d.stage for d in logs_of(STORY).of("r1") if d.stage != d.from_stage
     ]
+
+
+def test_a_number_stands_beside_the_gate_that_judges_it() -> None:
+    """Tokens, citations, review scores and OOMs of a language model: both arms, the plan's line, the verdict."""
+    with client(*llm_story("llm", 8)) as told:
+        text = told.get("/rollouts/llm").text
+    sides = text[text.index('id="sides"') : text.index('id="trend"')]
+    rows = {row.partition("<span>")[2].partition("<")[0]: row for row in sides.split("<tr>")}
+
+    for measure, line in (
+        ("prompt tokens", "maximum_regression_percent 10"),
+        ("citation rate", "minimum_delta -0.05"),
+        ("abstention rate", "maximum_delta 0.05"),
+        ("fallback rate", "maximum_delta 0.02"),
+        ("human review score", "minimum_delta -0.1"),
+        ("invalid outputs", "minimum 0.9"),
+        ("latency p95", "maximum 4000"),
+        ("GPU out-of-memory events", "maximum 0"),
+    ):
+        assert line in rows[measure], measure
+        assert "mark" in rows[measure]
+    assert "[" in rows["citation rate"].partition("minimum_delta")[2]
 
 
 def test_what_others_made_is_as_they_made_it() -> None:

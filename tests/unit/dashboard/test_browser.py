@@ -14,8 +14,9 @@ import uvicorn
 from paritygate.dashboard import lookup
 from paritygate.dashboard.app import DashboardSettings, create_app
 from paritygate.schemas.topics import AUDIT, WINDOWS
-from tests.support.board import EVIL, HEARD_MS, StillFollower, follower_of, hostile_report, many_segments, timed
+from tests.support.board import EVIL, HEARD_MS, StillFollower, follower_of, hostile_report, many_segments
 from tests.support.browser import Page, browser, needs_chromium
+from tests.support.measured import timed
 from tests.support.story import Entry, logs_of, story
 from tests.unit.rollouts.conftest import command, windows
 

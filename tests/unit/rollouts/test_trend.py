@@ -16,7 +16,7 @@ from paritygate.rollouts import trend
 from paritygate.rollouts.ledger import Ledger
 from paritygate.rollouts.trend import Trend
 from paritygate.schemas.report import WindowReport
-from tests.support.board import timed
+from tests.support.measured import timed
 from tests.unit.rollouts.conftest import ORIGIN_MS, WINDOW_MS, report
 
 
