@@ -44,7 +44,9 @@ def verify(
 
     settings, control = read_record(bootstrap, rollout)
     only = None if rollout is None else {rollout}
-    audit = Audit(control.recorded, control.commands, commands_lost=control.commands_lost, only=only)
+    audit = Audit(
+        control.recorded, control.commands, commands_lost=control.said.lost, only=only, doubted=control.said.unheard
+    )
     for offset, report in read_windows(settings, audit.windows_first, audit.windows_end):
         audit.apply_report(offset, report)
     findings = audit.finish()

@@ -54,7 +54,9 @@ def backtest(
     control.require(rollout)
     recorded = [decision for _, decision in control.recorded]
     try:
-        test = Backtest(policy, rollout, recorded, control.commands, since_ms=since_ms, same=same)
+        test = Backtest(
+            policy, rollout, recorded, control.commands, since_ms=since_ms, same=same, doubted=control.said.unheard
+        )
     except ConfigError as e:
         raise ConfigError(f"{plan_file}: {e}") from None
     for offset, report in read_windows(settings, test.windows_first, test.windows_end):

@@ -11,6 +11,7 @@ from paritygate.cli.console import print_line
 from paritygate.cli.extras import first_missing
 from paritygate.cli.kafka import kafka_settings
 from paritygate.cli.options import Bootstrap
+from paritygate.cli.said import command_keys
 from paritygate.schemas.errors import ConfigError
 
 #: What the dashboard needs beyond the base install; the first that is missing is named.
@@ -46,4 +47,11 @@ def dashboard(
     if host not in {*_LOOPBACK, "::1"} and not allow_host:
         hosts = ("*",)
     settings = DashboardSettings(hosts=hosts, show_values=show_values, version=__version__)
-    serve(kafka, settings, host=host, port=port, ready=lambda address: print_line(f"dashboard: {address}"))
+    serve(
+        kafka,
+        settings,
+        host=host,
+        port=port,
+        ready=lambda address: print_line(f"dashboard: {address}"),
+        command_keys=command_keys(),
+    )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from paritygate.cli.kafka import end_offsets, read
 from paritygate.schemas.errors import ConfigError, DecodeError
-from paritygate.schemas.topics import DECISIONS, ROLLOUTS, ROUTER_ACKS
+from paritygate.schemas.topics import DECISIONS, ROUTER_ACKS
 
 if TYPE_CHECKING:
     from paritygate.schemas.ack import RouterAck
@@ -74,14 +74,10 @@ def newest_decisions(settings: KafkaSettings) -> dict[str, GateDecision]:
 
 
 def commands(settings: KafkaSettings) -> Iterator[tuple[int, Command]]:
-    """Offset and command of everything operators said so far."""
-    from paritygate.schemas.command import Command  # noqa: PLC0415
+    """Offset and command of everything operators said so far; where keys are named, of what is to be believed."""
+    from paritygate.cli.said import believed  # noqa: PLC0415  (as above)
 
-    for record in read(settings, settings.topic(ROLLOUTS.name)):
-        try:
-            yield record.offset, Command.from_bytes(record.value or b"")
-        except DecodeError:
-            continue
+    return believed(settings)
 
 
 def ladder(settings: KafkaSettings, rollout_id: str) -> list[Rung]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -233,7 +233,9 @@ def offsets_at(settings: KafkaSettings, topic: str, at_ms: int) -> dict[int, int
         consumer.close()
 
 
-def write(settings: KafkaSettings, topic: str, key: str, value: bytes) -> int:
+def write(
+    settings: KafkaSettings, topic: str, key: str, value: bytes, headers: Iterable[tuple[str, bytes]] = ()
+) -> int:
     """Write one record and wait until the broker has it; the offset it got.
 
     :raises BrokerUnavailableError: it was not acknowledged within the time given.
@@ -247,7 +249,7 @@ def write(settings: KafkaSettings, topic: str, key: str, value: bytes) -> int:
 
     config = {"linger.ms": 0, "message.timeout.ms": int(2 * ANSWER_S * 1000), "allow.auto.create.topics": False}
     producer = Producer(settings.confluent_producer(**config))
-    producer.produce(topic, value, key=key.encode(), on_delivery=delivered)
+    producer.produce(topic, value, key=key.encode(), headers=list(headers), on_delivery=delivered)
     producer.flush(2 * ANSWER_S + 1)
     if not done or done[0][0] is not None:
         why = f": {done[0][0].str()}" if done and done[0][0] is not None else ""

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from paritygate.cli.console import note
 from paritygate.cli.kafka import kafka_settings, read, require_topics
+from paritygate.cli.said import Said, read_said
+from paritygate.cli.said import command_keys as named_keys
 from paritygate.schemas.errors import PoisonError
 from paritygate.schemas.topics import AUDIT, ROLLOUTS, WINDOWS
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from paritygate.schemas.command import Command
     from paritygate.schemas.decision import GateDecision
     from paritygate.schemas.report import WindowReport
+    from paritygate.schemas.signature import TrustedKeys
 
 
 @dataclass(slots=True)
@@ -27,13 +30,17 @@ class Control:
     """What was decided and what was said, with offsets, in log order.
 
     ``unread``: offsets of ``audit.v1`` that hold no decision that can be read.
-    ``commands_lost``: offsets of ``rollouts.v1`` that hold nothing any more.
+    ``said``: how the commands are signed, and what ``rollouts.v1`` does not hold any more.
     """
 
+    said: Said
     recorded: list[tuple[int, GateDecision]] = field(default_factory=list)
-    commands: list[tuple[int, Command]] = field(default_factory=list)
-    commands_lost: list[range] = field(default_factory=list)
     unread: list[int] = field(default_factory=list)
+
+    @property
+    def commands(self) -> list[tuple[int, Command]]:
+        """Offset and command, whether or not it is to be believed."""
+        return self.said.commands
 
     @property
     def rollouts(self) -> list[str]:
@@ -61,27 +68,22 @@ def audit_settings(bootstrap: str | None) -> KafkaSettings:
     return settings
 
 
-def read_control(settings: KafkaSettings) -> Control:
-    """All of ``audit.v1``, then all of ``rollouts.v1``: no decision is read whose command is not."""
-    from paritygate.schemas.command import Command  # noqa: PLC0415
+def read_control(settings: KafkaSettings, command_keys: TrustedKeys | None = None) -> Control:
+    """All of ``audit.v1``, then all of ``rollouts.v1``: no decision is read whose command is not.
+
+    ``command_keys``: whose commands count; otherwise those that the environment names.
+    """
     from paritygate.schemas.decision import GateDecision  # noqa: PLC0415
 
-    control, following = Control(), 0
+    keys = command_keys or named_keys()
+    recorded, unread = [], []
     for record in read(settings, settings.topic(AUDIT.name)):
         try:
-            control.recorded.append((record.offset, GateDecision.from_bytes(record.value or b"")))
+            recorded.append((record.offset, GateDecision.from_bytes(record.value or b"")))
         except PoisonError as e:
-            control.unread.append(record.offset)
+            unread.append(record.offset)
             note(f"{AUDIT.name} offset {record.offset}: {e}")
-    for record in read(settings, settings.topic(ROLLOUTS.name)):
-        if record.offset > following:
-            control.commands_lost.append(range(following, record.offset))
-        following = record.offset + 1
-        try:
-            control.commands.append((record.offset, Command.from_bytes(record.value or b"")))
-        except PoisonError:
-            continue  # the decider passed it over too
-    return control
+    return Control(read_said(settings, keys), recorded, unread)
 
 
 def read_record(bootstrap: str | None, rollout: str | None) -> tuple[KafkaSettings, Control]:

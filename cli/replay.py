@@ -66,7 +66,13 @@ def derive(
     from paritygate.rollouts.audit import Audit  # noqa: PLC0415
 
     contents = {key: content for r in recounted for key, content in r.contents.items()}
-    audit = Audit(control.recorded, control.commands, commands_lost=control.commands_lost, only={rollout})
+    audit = Audit(
+        control.recorded,
+        control.commands,
+        commands_lost=control.said.lost,
+        only={rollout},
+        doubted=control.said.unheard,
+    )
     for offset, report in read_windows(settings, audit.windows_first, audit.windows_end):
         mine = report is not None and report.rollout_id == rollout
         if mine and report is not None and (report.partition, report.window_start_ms) in contents:

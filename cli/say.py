@@ -7,6 +7,7 @@ written, is said by ``cli.answer``.
 from __future__ import annotations
 
 import getpass
+import os
 import time
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,6 +17,7 @@ import typer
 from paritygate.cli.answer import is_obeyed, refuse_command, standing, unfit
 from paritygate.cli.console import note, print_json, print_line
 from paritygate.cli.kafka import kafka_settings, require_topics, write
+from paritygate.cli.said import SIGNING_KEY, signature
 from paritygate.schemas.topics import DECISIONS, ROLLOUTS
 
 if TYPE_CHECKING:
@@ -133,7 +135,7 @@ def say(
         stage=stage,
     )
     since = decisions_end(settings)
-    offset = _write(settings, command)
+    offset = write_command(settings, command)
     note(f"{kind} {rollout}: written to {ROLLOUTS.name} at offset {offset}, waiting for the decider")
     for decision in decisions(settings, start=since, follow=True, timeout_s=wait_s):
         obeyed = is_obeyed(kind, rollout, offset, decision)
@@ -145,13 +147,21 @@ def say(
             raise typer.Exit(1)
         if obeyed is not None:
             own = [d for d in decisions(settings) if d.rollout_id == rollout]
-            note(f"refused: the decider passed {kind} over: {_place(rollout, own)}; the worker's log says why")
+            note(
+                f"refused: the decider passed {kind} over: {_place(rollout, own)}; the worker's log says why"
+                f"{_unsigned()}"
+            )
             raise typer.Exit(1)
     note(
         f"no decision took it into account within {wait_s:g} s; the command stands in the log. "
-        "Does a worker run ('paritygate doctor')? Its log says why it refuses a command."
+        f"Does a worker run ('paritygate doctor')? Its log says why it refuses a command.{_unsigned()}"
     )
     raise typer.Exit(1)
+
+
+def _unsigned() -> str:
+    """What may be the matter where no key is set."""
+    return "" if os.environ.get(SIGNING_KEY) else f" (it was not signed: {SIGNING_KEY} is not set)"
 
 
 def acknowledge_decision(settings: KafkaSettings, rollout: str, sequence: int, *, actor: str, reason: str) -> int:
@@ -166,11 +176,17 @@ def acknowledge_decision(settings: KafkaSettings, rollout: str, sequence: int, *
         issued_at_ms=_now_ms(),
         sequence=sequence,
     )
-    return _write(settings, command)
+    return write_command(settings, command)
 
 
-def _write(settings: KafkaSettings, command: Command) -> int:
-    return write(settings, settings.topic(ROLLOUTS.name), command.rollout_id, command.to_bytes())
+def write_command(settings: KafkaSettings, command: Command) -> int:
+    """Put a command into the log, signed where a key is set; its offset.
+
+    :raises ConfigError: the key cannot be read.
+    :raises BrokerUnavailableError: the broker did not take it.
+    """
+    topic, headers = settings.topic(ROLLOUTS.name), signature(command)
+    return write(settings, topic, command.rollout_id, command.to_bytes(), headers)
 
 
 def _now_ms() -> int:

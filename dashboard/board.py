@@ -24,6 +24,7 @@ from paritygate.schemas.codec import decode_report
 from paritygate.schemas.command import Command, CommandKind
 from paritygate.schemas.decision import Action, GateDecision
 from paritygate.schemas.errors import PlanError, PoisonError
+from paritygate.schemas.signature import CommandLog, Headers, TrustedKeys
 from paritygate.schemas.topics import AUDIT, DECISIONS, ROLLOUTS, ROUTER_ACKS, WINDOWS
 
 #: Most decisions of one rollout; of more, every second hold that repeats the one before it is let go.
@@ -50,13 +51,15 @@ class Entry:
     ``decisions``: those that count, oldest first. ``plan``: None where its start command is not there or cannot be
     read. ``in_force``: the newest decision of the topic that routers obey. ``ledger``, ``trend``: None as long as
     its windows were not read. ``decided_at_ms``, ``reported_at_ms``: broker's time of the newest decision and
-    window report. ``version`` rises with every change.
+    window report. ``doubted``: offsets of commands that no trusted key speaks for, and why. ``version`` rises with
+    every change.
     """
 
     rollout_id: str
     plan: RolloutPlan | None = None
     decisions: list[GateDecision] = field(default_factory=list)
     commands: list[tuple[int, Command]] = field(default_factory=list)
+    doubted: dict[int, str] = field(default_factory=dict)
     in_force: GateDecision | None = None
     routers: dict[str, Applied] = field(default_factory=dict)
     ledger: Ledger | None = None
@@ -85,9 +88,13 @@ class Entry:
 
 
 class Board:
-    """All rollouts of a cluster. Thread-safe: hold ``lock`` while you read entries."""
+    """All rollouts of a cluster. Thread-safe: hold ``lock`` while you read entries.
 
-    def __init__(self) -> None:
+    ``command_keys``: whose commands count; None: everybody's.
+    """
+
+    def __init__(self, command_keys: TrustedKeys | None = None) -> None:
+        self._said = CommandLog(command_keys)
         self.lock = RLock()
         self.entries: dict[str, Entry] = {}
         self.unread: Counter[str] = Counter()
@@ -98,16 +105,28 @@ class Board:
         #: Read ``windows.v1`` from here again: a rollout began whose windows may have come before its start.
         self.wanted_from: int | None = None
 
-    def take(self, topic: str, offset: int, at_ms: int, key: bytes | None, value: bytes | None) -> None:
+    def take(
+        self,
+        topic: str,
+        offset: int,
+        at_ms: int,
+        key: bytes | None,
+        value: bytes | None,
+        *,
+        headers: Headers | None = None,
+    ) -> None:
         """Take one record of ``topic`` (its name in the topics table); ``at_ms`` is the broker's time of it."""
         with self.lock:
             self.newest_at_ms[topic] = max(at_ms, self.newest_at_ms.get(topic, at_ms))
             try:
+                doubt = self._said.take(offset, value or b"", headers) if topic == ROLLOUTS.name else ""
                 entry = self._take(topic, offset, at_ms, key, value)
             except PoisonError:
                 self.unread[topic] += 1
                 return
             if entry is not None:
+                if doubt:
+                    entry.doubted[offset] = doubt
                 entry.version += 1
                 self.version += 1
 

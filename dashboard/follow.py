@@ -26,6 +26,7 @@ from confluent_kafka import (
 from paritygate.dashboard.board import CONTROL, Board
 from paritygate.dashboard.board import TOPICS as READ
 from paritygate.schemas.client import KafkaSettings
+from paritygate.schemas.signature import TrustedKeys
 from paritygate.schemas.topics import WINDOWS
 
 #: How often the broker is asked whether it is there, and how long it may take to answer.
@@ -58,11 +59,12 @@ class Reading:
 
 
 class Follower:
-    """Reads the topics of a board until it is closed."""
+    """Reads the topics of a board until it is closed. ``command_keys``: as for :class:`Board`."""
 
-    def __init__(self, settings: KafkaSettings) -> None:
+    def __init__(self, settings: KafkaSettings, command_keys: TrustedKeys | None = None) -> None:
         self.settings = settings
-        self.board = Board()
+        self._command_keys = command_keys
+        self.board = Board(command_keys)
         self.reading = Reading(positions={}, ends={})
         self._changed: list[Callable[[], None]] = []
         self._names = {settings.topic(name): name for name in READ}
@@ -165,7 +167,7 @@ class Follower:
         if offset < self.reading.positions.get(name, 0):
             self._another_log = True  # the topic was made anew, and is read from its beginning
         value, key = message.value(), message.key()
-        self.board.take(name, offset, message.timestamp()[1], _bytes(key), _bytes(value))
+        self.board.take(name, offset, message.timestamp()[1], _bytes(key), _bytes(value), headers=_headers(message))
         self.reading.positions[name] = offset + 1
         return True
 
@@ -193,7 +195,8 @@ class Follower:
 
     def _begin_anew(self) -> None:
         self._another_log = False
-        self.board, self.reading = Board(), Reading(positions={}, ends={}, resets=self.reading.resets + 1)
+        self.board = Board(self._command_keys)
+        self.reading = Reading(positions={}, ends={}, resets=self.reading.resets + 1)
 
     def _replaced(self) -> bool:
         """Whether a log ends before what was read of it: it is another one."""
@@ -220,6 +223,11 @@ class Follower:
         if self.reading.trouble != why:
             self.reading = replace(self.reading, trouble=why)
             self.told()
+
+
+def _headers(message: Message) -> list[tuple[str, object]]:
+    found = message.headers() or []
+    return list(found.items() if isinstance(found, dict) else found)
 
 
 def _bytes(value: bytes | str | None) -> bytes | None:

@@ -52,7 +52,9 @@ def reviewed(entry: Entry) -> Review | None:
     """The review of a rollout as far as its evidence was read; None without it."""
     if entry.plan is None or entry.ledger is None or not entry.decisions:
         return None
-    return review_of(entry.plan, entry.decisions, entry.commands, entry.ledger, entry.samples)
+    return review_of(
+        entry.plan, entry.decisions, entry.commands, entry.ledger, entry.samples, doubted=entry.doubted
+    )
 
 
 def rollout_parts(entry: Entry, review: Review | None, look: Look) -> tuple[Part, ...]:
@@ -230,7 +232,7 @@ def _plan(entry: Entry, d: GateDecision) -> Facts:
 
 
 def _people(entry: Entry) -> Iterator[Block]:
-    deeds = deeds_of(entry.rollout_id, entry.decisions, entry.commands)
+    deeds = deeds_of(entry.rollout_id, entry.decisions, entry.commands, entry.doubted)
     if not deeds:
         yield Paragraph("Nobody has said anything.")
         return

@@ -90,7 +90,8 @@ class Audit:
 
     ``recorded``: (offset, decision) of all of ``audit.v1``, in log order. ``commands``: (offset, command) of all
     of ``rollouts.v1``. ``commands_lost``: offsets of that topic that hold nothing any more. ``only``: derive
-    these rollouts alone. Offsets of reports that are passed over count as gone.
+    these rollouts alone. ``doubted``: offsets of commands that count only where a recorded decision names them.
+    Offsets of reports that are passed over count as gone.
     """
 
     def __init__(
@@ -100,6 +101,7 @@ class Audit:
         *,
         commands_lost: Sequence[range] = (),
         only: Collection[str] | None = None,
+        doubted: Collection[int] = (),
     ) -> None:
         self.links = links(recorded)
         decisions = [link.decision for link in self.links if link.place is Place.CHAINED]
@@ -109,7 +111,8 @@ class Audit:
             self._chains.setdefault(decision.rollout_id, []).append(decision)
         commands_end = max((d.commands_next for d in decisions), default=0)
         self.windows_end = max((d.windows_next for d in decisions), default=0)
-        self._refold = Refold(decisions, [c for c in commands if c[0] < commands_end], only=self._only)
+        given = [c for c in commands if c[0] < commands_end]
+        self._refold = Refold(decisions, given, only=self._only, doubted=doubted)
         self.windows_first = self._refold.windows_first
         self._next = self.windows_first
         self._windows_lost: list[range] = []

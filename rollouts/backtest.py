@@ -9,14 +9,14 @@ weight than the record did, the live counts are still those of the record. Both 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from paritygate.rollouts.counted import notes, require_counted
 from paritygate.rollouts.fold import Fold
 from paritygate.rollouts.plan import RolloutPlan
-from paritygate.rollouts.replay import COMMANDED, chained, schedule
+from paritygate.rollouts.replay import chained, named, schedule
 from paritygate.schemas.command import Command, CommandKind
 from paritygate.schemas.decision import Action, GateDecision
 from paritygate.schemas.errors import ConfigError
@@ -58,6 +58,7 @@ class Backtest:
 
     ``recorded``: all of ``audit.v1``; ``commands``: all of ``rollouts.v1`` with offsets. ``since_ms``: take only
     windows that start then or later. ``same``: both arms ran the same version, so every rollback is a false alarm.
+    ``doubted``: offsets of commands that count only where a recorded decision names them.
 
     :raises ConfigError: no start command of the rollout is known, or the windows cannot answer the policy.
     """
@@ -71,6 +72,7 @@ class Backtest:
         *,
         since_ms: int | None = None,
         same: bool = False,
+        doubted: Collection[int] = (),
     ) -> None:
         decisions = chained(recorded)
         self._mine = [d for d in decisions if d.rollout_id == rollout]
@@ -89,6 +91,7 @@ class Backtest:
         require_counted(self.counted, self.policy)
         self._same = same or self.counted.baseline == self.counted.candidate
         places = schedule(decisions)
+        self._unheard = set(doubted) - named(decisions)
         accepted = {d.commands_next - 1 for d in decisions if d.sequence == 0 and d.rollout_id != rollout}
         plain = self.policy.to_plain()
         self._commands = deque(
@@ -132,7 +135,7 @@ class Backtest:
         self._gone += max(0, self.windows_end - max(self._fold.windows_next, self.windows_first))
         same = [d.to_bytes() for d in self._made] == [d.to_bytes() for d in self._mine]
         decided, recorded = _ending(self._made), _ending(self._mine)
-        obeyed = {d.commands_next - 1 for d in self._mine if d.reason_code in COMMANDED}
+        obeyed = named(self._mine)
         alarms = sum(d.action is Action.ROLLBACK and bool(d.verdicts) for d in self._made)
         return Backtested(
             decisions=tuple(self._made),
@@ -162,7 +165,10 @@ class Backtest:
             if place > self._fold.windows_next:
                 self._gone += max(0, place - max(self._fold.windows_next, self.windows_first))
                 self._fold.skip_report(place - 1)
-            self._made += self._fold.apply_command(offset, command)
+            if offset in self._unheard:
+                self._fold.skip_command(offset)
+            else:
+                self._made += self._fold.apply_command(offset, command)
 
     def _unknowable(self, decided: GateDecision | None) -> tuple[str, ...]:
         found = list(notes(self.counted, self.policy))

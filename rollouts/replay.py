@@ -6,6 +6,9 @@ without a decision was refused, and any place between the decisions around it gi
 nothing that a refusal depends on changes without a decision. So every auditor, and every decider that starts
 again, arrives at the recorded bytes, or can say where not.
 
+Where commands are signed, one is believed if its signature is, or if a recorded decision names it: the decider of
+that time believed it, whatever keys are at hand today. Any other is passed over, as a refused one is.
+
 What is recorded stands: where the logs no longer give it (windows past their retention, another version of
 the gates), :class:`Refold` keeps the recorded decision, goes on from it, and names the difference.
 """
@@ -93,6 +96,11 @@ def chained(decisions: Iterable[GateDecision]) -> list[GateDecision]:
     return kept
 
 
+def named(decisions: Iterable[GateDecision]) -> set[int]:
+    """Offsets of the commands that decisions name: those that caused one. ``decisions``: those that count."""
+    return {d.commands_next - 1 for d in decisions if d.reason_code in COMMANDED}
+
+
 def schedule(decisions: Iterable[GateDecision]) -> dict[int, int]:
     """Command offset -> the windows position at which it is to be applied: after the reports before it.
 
@@ -121,7 +129,7 @@ class Refold:
 
     ``skip_settled``: do not derive again what belongs to rollouts that are over; their recorded decisions are
     taken as they stand. A decider that starts needs no more; an auditor does. ``only``: the same for all rollouts
-    but these.
+    but these. ``doubted``: offsets of commands that count only where a recorded decision names them.
     """
 
     def __init__(
@@ -132,8 +140,10 @@ class Refold:
         fold: Fold | None = None,
         skip_settled: bool = False,
         only: Collection[str] | None = None,
+        doubted: Collection[int] = (),
     ) -> None:
         self.fold = fold or Fold()
+        self._doubted = set(doubted)
         self.differences: list[Difference] = []
         self.derived: list[GateDecision] = []
         # Positions rise with every record applied, so they give the order of derivation even where two
@@ -166,8 +176,10 @@ class Refold:
         new += self._settle(draft, expected, recorded_region=offset < self._windows_end)
         return new + self._until(offset + 1)
 
-    def apply_command(self, offset: int, command: Command) -> list[GateDecision]:
+    def apply_command(self, offset: int, command: Command, *, doubted: bool = False) -> list[GateDecision]:
         """Apply a command that was read later than the others: at once when caught up, else in its turn."""
+        if doubted:
+            self._doubted.add(offset)
         self._commands.append((offset, command))
         return self._until(self.fold.windows_next) if self.caught_up else []
 
@@ -219,7 +231,8 @@ class Refold:
         expected = self._recorded[0] if self._recorded else None
         if expected is None or expected.reason_code not in COMMANDED or expected.commands_next != offset + 1:
             expected = None
-        if command.rollout_id in self._settled and command.kind is not CommandKind.START:
+        unheard = expected is None and offset in self._doubted
+        if unheard or (command.rollout_id in self._settled and command.kind is not CommandKind.START):
             self.fold.skip_command(offset)
             draft = None
         else:
@@ -272,15 +285,17 @@ def replay(
     decisions: Sequence[GateDecision],
     commands: Iterable[tuple[int, Command]],
     reports: Iterable[tuple[int, WindowReport]],
+    *,
+    doubted: Collection[int] = (),
 ) -> ReplayResult:
-    """Derive the recorded decisions again from the logs.
+    """Derive the recorded decisions again from the logs. ``doubted``: as for :class:`Refold`.
 
     ``commands`` and ``reports`` are (offset, record) in log order, from the beginning; what lies behind the
     last recorded decision is not looked at, because the decider may not have come so far.
     """
     windows_end = max((d.windows_next for d in decisions), default=0)
     commands_end = max((d.commands_next for d in decisions), default=0)
-    refold = Refold(decisions, [c for c in commands if c[0] < commands_end])
+    refold = Refold(decisions, [c for c in commands if c[0] < commands_end], doubted=doubted)
     for offset, report in reports:
         if offset < windows_end:
             refold.apply_report(offset, report)
@@ -292,10 +307,10 @@ def replay(
 def _settled(decisions: Sequence[GateDecision], commands: dict[int, Command]) -> frozenset[str]:
     """Rollouts that are over: rolled back, or promoted and followed by another one of their service."""
     last = {d.rollout_id: d for d in decisions}
-    service = {
-        c.rollout_id: (c.plan or {}).get("service") for c in commands.values() if c.kind is CommandKind.START
-    }
-    started = [d.rollout_id for d in decisions if d.sequence == 0]
+    # Of the start that was accepted: others may name the same rollout, and were refused.
+    starts = {d.rollout_id: commands.get(d.commands_next - 1) for d in decisions if d.sequence == 0}
+    service = {r: (start.plan or {}).get("service") if start else None for r, start in starts.items()}
+    started = list(starts)
     over = set()
     for i, rollout in enumerate(started):
         followed = any(service.get(later) == service.get(rollout) for later in started[i + 1 :])

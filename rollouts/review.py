@@ -6,8 +6,10 @@ on, no later evidence, and names the offsets and digests from which everything c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
 
 from paritygate.gates.assess import SegmentFinding, assess_gates
 from paritygate.gates.reasons import duration
@@ -22,6 +24,8 @@ from paritygate.rollouts.state import ABANDONED, PAUSED, STILL_PAUSED
 from paritygate.schemas.command import Command
 from paritygate.schemas.decision import Action, GateDecision, SourceOffsets
 from paritygate.schemas.report import WindowReport
+
+_NO_DOUBTS: Final[Mapping[int, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +66,10 @@ class Stay:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deed:
-    """What somebody said. ``came_of_it``: the decision that it caused, or that there is none."""
+    """What somebody said. ``came_of_it``: the decision that it caused, or that there is none.
+
+    ``believed``: no decision and no key speaks against its being said by ``actor``.
+    """
 
     offset: int
     kind: str
@@ -70,6 +77,7 @@ class Deed:
     reason: str
     issued_at_ms: int
     came_of_it: str
+    believed: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,19 +131,21 @@ def review(
     reports: Iterable[tuple[int, WindowReport]],
     *,
     unread: int = 0,
+    doubted: Mapping[int, str] = _NO_DOUBTS,
 ) -> Review:
     """Review a rollout.
 
     ``decisions``: those of the rollout that count (``replay.chained``), oldest first, at least the first one.
     ``commands`` and ``reports``: (offset, record) in log order; others' records are passed over. ``unread``: how
-    many records of the control topics could not be read.
+    many records of the control topics could not be read. ``doubted``: offsets of commands that no key speaks for,
+    and why.
     """
     ledger, samples = new_ledger(plan), Samples()
     for offset, report in reports:
         if report.rollout_id == plan.rollout and offset < decisions[-1].windows_next:
             ledger.take(report)
             samples.take(report)
-    return review_of(plan, decisions, commands, ledger, samples, unread=unread)
+    return review_of(plan, decisions, commands, ledger, samples, unread=unread, doubted=doubted)
 
 
 def new_ledger(plan: RolloutPlan) -> Ledger:
@@ -152,6 +162,7 @@ def review_of(
     samples: Samples,
     *,
     unread: int = 0,
+    doubted: Mapping[int, str] = _NO_DOUBTS,
 ) -> Review:
     """As :func:`review`, from a ledger that holds the reports already, those after the last decision included."""
     last = decisions[-1]
@@ -167,7 +178,7 @@ def review_of(
     findings = assessment.segment_findings
     outcome, final = outcome_of(decisions)
     history = histories(plan.gates, decisions)
-    deeds = deeds_of(plan.rollout, decisions, commands)
+    deeds = deeds_of(plan.rollout, decisions, commands, doubted)
     worst = next((d.worst_segment for d in reversed(decisions) if d.worst_segment), None)
     stays = _stays(plan, decisions, ledger.first_start_ms)
     return Review(
@@ -190,7 +201,7 @@ def review_of(
         deeds=deeds,
         questions=questions(
             plan, outcome=outcome, final=final, gates=history, findings=findings, totals=whole.totals,
-            deeds=[(d.kind, d.actor, d.reason) for d in deeds], exposed=last.exposed_requests,
+            deeds=[(d.kind, d.actor, d.reason) for d in deeds if d.believed], exposed=last.exposed_requests,
             ignored=dict(ledger.ignored), unread=unread,
         ),
         origin=Origin(
@@ -269,9 +280,15 @@ def _stays(plan: RolloutPlan, decisions: Sequence[GateDecision], first_ms: int |
 
 
 def deeds_of(
-    rollout: str, decisions: Sequence[GateDecision], commands: Iterable[tuple[int, Command]]
+    rollout: str,
+    decisions: Sequence[GateDecision],
+    commands: Iterable[tuple[int, Command]],
+    doubted: Mapping[int, str] = _NO_DOUBTS,
 ) -> tuple[Deed, ...]:
-    """What people said of a rollout, in log order. ``decisions``: its own, at least the first one."""
+    """What people said of a rollout, in log order. ``decisions``: its own, at least the first one.
+
+    ``doubted``: offsets of commands that no key speaks for, and why; what no decision names of them, nobody said.
+    """
     caused = {d.commands_next - 1: d for d in decisions if d.reason_code in COMMANDED}
     read_until = decisions[-1].commands_next
     rows = []
@@ -280,11 +297,15 @@ def deeds_of(
             continue
         decision = caused.get(offset)
         came = f"decision {decision.sequence}" if decision is not None else "no decision: refused"
+        believed = decision is not None or offset not in doubted
+        if not believed:
+            came = f"no decision: {doubted[offset]}"
         rows.append(
             Deed(
                 offset=offset, kind=command.kind.value, actor=command.actor, reason=command.reason,
                 issued_at_ms=command.issued_at_ms,
                 came_of_it=came if decision is not None or offset < read_until else "not read yet",
+                believed=believed,
             )
         )  # fmt: skip
     return tuple(rows)

@@ -130,7 +130,8 @@ class Counter(Metric):
     )  # fmt: skip
     REFUSED = (
         "paritygate_worker_commands_refused_total", ("why",), "streams",
-        "commands that change nothing: refused (late, or not fitting where the rollout stands), undecodable",
+        "commands that change nothing: refused (late, or not fitting where the rollout stands), undecodable, "
+        "signature (none of the keys that are trusted for commands)",
     )  # fmt: skip
     PAGES = ("paritygate_dashboard_pages_total", (), "dashboard", "pages made")
     NOTIFICATIONS = (

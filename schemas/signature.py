@@ -6,6 +6,7 @@ Laws:
   signed with them, so that the bytes of one kind cannot be passed off as another (DSSE's encoding).
 * A value does not change by being signed: digests, chains and replays are those of unsigned logs.
 * Where keys are trusted, what carries no signature of one of them is refused.
+* A command counts once: the bytes of one that was signed, written once more by whoever read them, are refused.
 
 Sources: RFC 8032 (Ed25519); DSSE v1 protocol (secure-systems-lab). ``cryptography`` is imported where a key is read
 only: the base install does without it.
@@ -14,7 +15,9 @@ only: the base install does without it.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping
+from enum import StrEnum, unique
 from typing import TYPE_CHECKING, Any, Final
 
 from paritygate.schemas.errors import ConfigError
@@ -24,11 +27,26 @@ if TYPE_CHECKING:
 
 SIGNATURE: Final = "paritygate-signature"
 KEY_ID: Final = "paritygate-key-id"
-#: The kind of record that a signature speaks of.
+#: The kinds of record that a signature speaks of.
 DECISION: Final = "application/vnd.paritygate.decision.v1+json"
+COMMAND: Final = "application/vnd.paritygate.command.v1+json"
 _BEGIN, _END = b"-----BEGIN PUBLIC KEY-----", b"-----END PUBLIC KEY-----"
 
 Headers = Iterable[tuple[str, Any]]
+
+
+@unique
+class Signed(StrEnum):
+    """What the keys at hand say of one record."""
+
+    SIGNED = "signed"  # by one of the keys
+    UNSIGNED = "unsigned"
+    BAD = "bad"  # by another key, or not of this content
+
+
+def is_signed(headers: Headers | None) -> bool:
+    """Whether a record carries a signature at all, good or bad."""
+    return any(name == SIGNATURE for name, _ in headers or ())
 
 
 def signed_bytes(kind: str, value: bytes) -> bytes:
@@ -85,21 +103,59 @@ class TrustedKeys:
 
     def refusal(self, kind: str, value: bytes, headers: Headers | None) -> str:
         """Why a record is not to be believed; empty where it is. Takes about 0.2 ms. Never raises."""
+        return self.check(kind, value, headers)[1]
+
+    def check(self, kind: str, value: bytes, headers: Headers | None) -> tuple[Signed, str]:
+        """How a record is signed, and why it is not to be believed; as :meth:`refusal`."""
         found: Mapping[str, Any] = dict(headers or ())
         signature, key_id = found.get(SIGNATURE), found.get(KEY_ID)
         if not isinstance(signature, bytes) or not isinstance(key_id, bytes):
-            return "it is not signed"
+            return Signed.UNSIGNED, "it is not signed"
         name = key_id.decode("ascii", "replace")[:32]
         key = self._keys.get(name)
         if key is None:
-            return f"it is signed with the key {name!r}, which is not trusted here"
+            return Signed.BAD, f"it is signed with the key {name!r}, which is not trusted here"
         from cryptography.exceptions import InvalidSignature  # noqa: PLC0415
 
         try:
             key.verify(signature, signed_bytes(kind, value))
         except InvalidSignature:
-            return f"its signature is not one of its content by the key {name}"
-        return ""
+            return Signed.BAD, f"its signature is not one of its content by the key {name}"
+        return Signed.SIGNED, ""
+
+
+class CommandLog:
+    """Which commands of ``rollouts.v1`` are to be doubted. Give it every record once, from the first on, in order.
+
+    ``keys``: those of operators; None doubts nothing. ``found``: records so far by how they are signed; where no
+    keys are at hand, by whether they are. ``doubted``: offset and why, of those that no key speaks for. Such a
+    command changes nothing unless a recorded decision names it: then the decider of that time had believed it.
+    """
+
+    def __init__(self, keys: TrustedKeys | None) -> None:
+        self.keys = keys
+        self.found: Counter[Signed] = Counter()
+        self.doubted: dict[int, str] = {}
+        self._first: dict[bytes, int] = {}
+
+    @property
+    def signs(self) -> bool:
+        """Whether anything in the log is signed, or has to be: then a decider may have refused for a signature."""
+        return self.keys is not None or self.found[Signed.SIGNED] > 0
+
+    def take(self, offset: int, value: bytes, headers: Headers | None) -> str:
+        """Why the record at ``offset`` is doubted; empty where it is not."""
+        if self.keys is None:
+            self.found[Signed.SIGNED if is_signed(headers) else Signed.UNSIGNED] += 1
+            return ""
+        signed, why = self.keys.check(COMMAND, value, headers)
+        self.found[signed] += 1
+        if signed is Signed.SIGNED:
+            first = self._first.setdefault(hashlib.sha256(value).digest(), offset)
+            why = f"it is the command at offset {first} once more" if first != offset else ""
+        if why:
+            self.doubted[offset] = why
+        return why
 
 
 def key_id_of(key: Ed25519PublicKey) -> str:

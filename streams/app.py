@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from pathlib import Path
 from typing import Any
 
 import faust
@@ -19,18 +18,18 @@ import faust
 from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.codec import ConfluentIds
 from paritygate.schemas.errors import BrokerUnavailableError, ConfigError
-from paritygate.schemas.signature import Signer
 from paritygate.schemas.topics import PLATFORM, ROLLOUTS
 from paritygate.streams.connect import ssl_context
 from paritygate.streams.control import RolloutRegistry
 from paritygate.streams.decide import Decider
 from paritygate.streams.join import JoinKeeper
+from paritygate.streams.keys import read_keys, read_signer
 from paritygate.streams.metrics import WorkerMetrics
 from paritygate.streams.outbox import Outbox
 from paritygate.streams.pace import Contest
 from paritygate.streams.positions import GroupPositions, Membership
 from paritygate.streams.published import PublishedWindows
-from paritygate.streams.settings import PREFIX, WorkerSettings
+from paritygate.streams.settings import WorkerSettings
 from paritygate.streams.snapshots import TableStore
 
 log = logging.getLogger(__name__)
@@ -48,22 +47,6 @@ def wall_clock_ms() -> int:
 def state_topic(settings: WorkerSettings) -> str:
     """Name on the cluster of the changelog that holds the snapshots; Faust derives it from the names given."""
     return f"{settings.kafka.topic_prefix}{settings.app_id}-{STATE_TABLE}-changelog"
-
-
-def read_signer(settings: WorkerSettings) -> Signer | None:
-    """The key that signs decisions; None where none is set.
-
-    :raises ConfigError: the file cannot be read, or holds no key.
-    """
-    if not settings.signing_key:
-        return None
-    try:
-        pem = Path(settings.signing_key).read_bytes()
-    except OSError as e:
-        raise ConfigError(
-            f"{PREFIX}SIGNING_KEY {settings.signing_key} cannot be read: {e.strerror or type(e).__name__}"
-        ) from None
-    return Signer(pem, f"{PREFIX}SIGNING_KEY {settings.signing_key}")
 
 
 class Spine:
@@ -88,7 +71,13 @@ class Spine:
             on_recover=self._on_recovered,
         )
         outbox = Outbox(self.app)
-        self._registry = RolloutRegistry(kafka, retire_after_s=settings.retire_after_s, clock_ms=wall_clock_ms)
+        command_keys = read_keys(settings)
+        self._registry = RolloutRegistry(
+            kafka,
+            retire_after_s=settings.retire_after_s,
+            clock_ms=wall_clock_ms,
+            command_keys=command_keys,
+        )
         self._keeper = JoinKeeper(
             settings,
             registry=self._registry,
@@ -100,7 +89,7 @@ class Spine:
             clock_ms=wall_clock_ms,
             confluent_ids=confluent_ids,
         )
-        self._decider = Decider(settings, outbox, metrics, read_signer(settings))
+        self._decider = Decider(settings, outbox, metrics, read_signer(settings), command_keys)
         self._reading = False
         self._contest = Contest()
         self._taking: asyncio.Task[Any] | None = None

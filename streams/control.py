@@ -3,7 +3,7 @@
 Law: a rollout is known from the decision that started it on, under the plan of exactly the command that this
 decision accepted; a start that was refused is nobody's plan. Events of other ids are *foreign*; before an
 event is called so, both topics are read to their ends, so that a rollout that was started before the event
-was written is always seen before it.
+was written is always seen before it. Nobody waits for a start that none of the trusted keys has signed.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
@@ -20,6 +21,7 @@ from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.command import Command, CommandKind
 from paritygate.schemas.decision import Action, GateDecision
 from paritygate.schemas.errors import ParityGateError
+from paritygate.schemas.signature import CommandLog, TrustedKeys
 from paritygate.schemas.topics import AUDIT, ROLLOUTS
 from paritygate.streams.connect import start_consumer
 
@@ -32,7 +34,15 @@ MAX_DECISION_MS = 10_000
 class RolloutRegistry:
     """Plans and endings, read from ``rollouts.v1`` and ``audit.v1`` without a consumer group."""
 
-    def __init__(self, kafka: KafkaSettings, *, retire_after_s: float, clock_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        *,
+        retire_after_s: float,
+        clock_ms: Callable[[], int],
+        command_keys: TrustedKeys | None = None,
+    ) -> None:
+        self._said = CommandLog(command_keys)
         self._commands = TopicPartition(kafka.topic(ROLLOUTS.name), 0)
         self._decisions = TopicPartition(kafka.topic(AUDIT.name), 0)
         self._kafka = kafka
@@ -64,7 +74,7 @@ class RolloutRegistry:
             while any([await self._consumer.position(tp) < end for tp, end in ends.items()]):
                 for records in (await self._consumer.getmany(timeout_ms=50)).values():
                     for record in records:
-                        self._take(record.topic, record.offset, record.value)
+                        self._take(record)
             self._adopt()
 
     async def settle(self, rollout_ids: set[str]) -> None:
@@ -81,22 +91,25 @@ class RolloutRegistry:
         self._refused |= rollout_ids & self._undecided()
 
     def _undecided(self) -> set[str]:
-        return {c.rollout_id for c in self._starts.values()} - self._accepted.keys() - self._refused
+        asked = {c.rollout_id for offset, c in self._starts.items() if offset not in self._said.doubted}
+        return asked - self._accepted.keys() - self._refused
 
     def live(self) -> dict[str, RolloutPlan]:
         """Plans of the rollouts that are still to be joined: running, or ended a short time ago."""
         horizon = self._clock_ms() - self._retire_after_ms
         return {r: p for r, p in self.plans.items() if self._ended_at_ms.get(r, horizon + 1) > horizon}
 
-    def _take(self, topic: str, offset: int, value: bytes | None) -> None:
+    def _take(self, record: Any) -> None:
+        value = record.value or b""
         try:
-            if topic == self._commands.topic:
-                self._take_command(offset, Command.from_bytes(value or b""))
+            if record.topic == self._commands.topic:
+                self._said.take(record.offset, value, record.headers)
+                self._take_command(record.offset, Command.from_bytes(value))
             else:
-                self._take_decision(GateDecision.from_bytes(value or b""))
+                self._take_decision(GateDecision.from_bytes(value))
         except ParityGateError as e:
             # The decider refuses it too and says so, once; it must not stop the join of all others.
-            log.debug("%s offset %d is ignored: %s", topic, offset, e)
+            log.debug("%s offset %d is ignored: %s", record.topic, record.offset, e)
 
     def _take_command(self, offset: int, command: Command) -> None:
         if command.kind is CommandKind.START:

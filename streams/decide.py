@@ -8,6 +8,9 @@ was applied, and must arrive at the recorded bytes; only what comes after them i
 The owner of partition 0 of ``rollouts.v1`` runs the only decider. Should two run for a moment (one was cut off
 and does not know it yet), readers take the first of each sequence; so a decider reads back what stands in the
 audit, and where another one was first it folds again from there.
+
+Where command keys are trusted, a command that none of them signed changes nothing, unless the audit says that it
+was obeyed before.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
@@ -25,7 +28,7 @@ from paritygate.schemas.codec import decode_report
 from paritygate.schemas.command import Command
 from paritygate.schemas.decision import Action, GateDecision
 from paritygate.schemas.errors import PoisonError
-from paritygate.schemas.signature import DECISION, Signer
+from paritygate.schemas.signature import DECISION, CommandLog, Signer, TrustedKeys
 from paritygate.schemas.topics import AUDIT, DECISIONS, ROLLOUTS, WINDOWS, Topic
 from paritygate.streams.connect import start_consumer
 from paritygate.streams.metrics import WorkerMetrics
@@ -64,14 +67,25 @@ class Chain:
         return ours is not None and ours.digest() == decision.digest()
 
 
+def _decision(record: Any) -> GateDecision:
+    return GateDecision.from_bytes(record.value or b"")
+
+
 class Decider:
     """Runs the fold while this worker owns the command topic."""
 
     def __init__(
-        self, settings: WorkerSettings, outbox: Outbox, metrics: WorkerMetrics, signer: Signer | None = None
+        self,
+        settings: WorkerSettings,
+        outbox: Outbox,
+        metrics: WorkerMetrics,
+        signer: Signer | None = None,
+        command_keys: TrustedKeys | None = None,
     ) -> None:
         kafka = settings.kafka
         self._signer = signer
+        self._command_keys = command_keys
+        self._said = CommandLog(command_keys)
         self._kafka = kafka
         self._outbox = outbox
         self._metrics = metrics
@@ -107,20 +121,26 @@ class Decider:
         consumer = await start_consumer(self._kafka, fetch_max_wait_ms=POLL_MS, max_partition_fetch_bytes=8 << 20)
         try:
             while True:
-                recorded = [d for _, d in await self._read(consumer, self._audit, GateDecision.from_bytes)]
+                recorded = [d for _, d in await self._read(consumer, self._audit, _decision)]
                 # What was refused before the newest decision was told by the decider that took it.
-                self._told.update(range(max((d.commands_next for d in recorded), default=0)))
-                commands = await self._read(consumer, self._commands, Command.from_bytes)
+                settled = max((d.commands_next for d in recorded), default=0)
+                self._told.update(range(settled))
+                self._said = CommandLog(self._command_keys)
+                commands = await self._read(consumer, self._commands, self._command)
+                doubted = set(self._said.doubted)
+                if self._said.signs:
+                    # What no decision names may have been refused for a signature, by whatever keys there were.
+                    doubted.update(offset for offset, _ in commands if offset < settled)
                 log.info("the decider starts with %d recorded decisions", len(recorded))
                 self._differences = 0
                 self._chain = Chain(recorded)
                 await self._republish_newest(recorded)
-                await self._fold(consumer, Refold(recorded, commands, skip_settled=True))
+                await self._fold(consumer, Refold(recorded, commands, skip_settled=True, doubted=doubted))
         finally:
             await consumer.stop()
 
     async def _read(
-        self, consumer: AIOKafkaConsumer, source: TopicPartition, decode: Callable[[bytes], T]
+        self, consumer: AIOKafkaConsumer, source: TopicPartition, decode: Callable[[Any], T]
     ) -> list[tuple[int, T]]:
         """Everything in a topic up to its present end; the position stays there."""
         consumer.assign([source])
@@ -131,11 +151,24 @@ class Decider:
             for batch in (await consumer.getmany(timeout_ms=POLL_MS)).values():
                 for record in batch:
                     try:
-                        found.append((record.offset, decode(record.value or b"")))
+                        found.append((record.offset, decode(record)))
                     except PoisonError as e:
                         self._refused(source, record.offset, str(e), why="undecodable")
         self._positions[source] = await consumer.position(source)
         return found
+
+    def _command(self, record: Any) -> Command:
+        """A record of ``rollouts.v1``, each of them once and in order.
+
+        :raises PoisonError: it is no command.
+        """
+        doubt = self._said.take(record.offset, record.value or b"", record.headers)
+        command = Command.from_bytes(record.value or b"")
+        if doubt and record.offset not in self._told:
+            self._refused(
+                self._commands, record.offset, f"{command.kind} {command.rollout_id}: {doubt}", why="signature"
+            )
+        return command
 
     async def _republish_newest(self, recorded: list[GateDecision]) -> None:
         """A decider that died between the two writes left routers one decision behind; repeat the newest."""
@@ -175,7 +208,7 @@ class Decider:
                     elif source == self._windows:
                         await self._write(self._apply_report(refold, record.offset, record.value))
                     else:
-                        await self._write(self._apply_command(refold, record.offset, record.value))
+                        await self._write(self._apply_command(refold, record))
             if not repeated and await consumer.position(self._windows) >= end:
                 await self._write(refold.catch_up())
                 repeated = True
@@ -188,12 +221,13 @@ class Decider:
             log.error("%s offset %d is no window report: %s", self._windows.topic, offset, e)
             return refold.skip_report(offset)
 
-    def _apply_command(self, refold: Refold, offset: int, value: bytes | None) -> list[GateDecision]:
+    def _apply_command(self, refold: Refold, record: Any) -> list[GateDecision]:
         try:
-            return refold.apply_command(offset, Command.from_bytes(value or b""))
+            command = self._command(record)
         except PoisonError as e:
-            self._refused(self._commands, offset, str(e), why="undecodable")
+            self._refused(self._commands, record.offset, str(e), why="undecodable")
             return []
+        return refold.apply_command(record.offset, command, doubted=record.offset in self._said.doubted)
 
     def _report(self, refold: Refold) -> None:
         for offset, reason in refold.fold.take_rejected():

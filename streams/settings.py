@@ -41,7 +41,8 @@ class WorkerSettings:
     per topic partition and request. ``stuck_after_s``: a worker that no broker answers, or that cannot write,
     ends after it. ``metrics_port``: 0 for none; always on 127.0.0.1. ``retire_after_s``: how long an ended
     rollout is still joined. ``log_level``: one of ``log_lines.LEVELS``. ``signing_key``: file with the private key
-    that signs decisions; empty for none.
+    that signs decisions; empty for none. ``command_keys``: file with the public keys of those whose commands count;
+    empty: everybody's do.
 
     :raises ConfigError: a value is out of its range.
     """
@@ -62,6 +63,7 @@ class WorkerSettings:
     data_dir: Path = Path("run/worker")
     log_level: str = "info"
     signing_key: str = ""
+    command_keys: str = ""
 
     def __post_init__(self) -> None:
         if not MIN_SESSION_S <= self.session_timeout_s <= MAX_SESSION_S:
@@ -118,4 +120,5 @@ _FIELDS: Mapping[str, type] = {
     "data_dir": Path,
     "log_level": str,
     "signing_key": str,
+    "command_keys": str,
 }

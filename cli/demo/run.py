@@ -19,16 +19,17 @@ from paritygate.cli.demo.serve import Service
 from paritygate.cli.demo.stack import Stack, running_dashboard, running_stack
 from paritygate.cli.demo.summary import Summary, summarise
 from paritygate.cli.follow import Rung
-from paritygate.cli.kafka import end_offsets, write
+from paritygate.cli.kafka import end_offsets
 from paritygate.cli.render import instant, panel, sentence
 from paritygate.cli.report.verb import write_report
+from paritygate.cli.say import write_command
 from paritygate.producers.flights.data import Flight, flights, load_table
 from paritygate.producers.flights.models import Models, load_models
 from paritygate.schemas.command import Command, CommandKind
 from paritygate.schemas.decision import GateDecision
 from paritygate.schemas.errors import ConfigError, ParityGateError
 from paritygate.schemas.metrics import Metrics
-from paritygate.schemas.topics import BULK, ROLLOUTS, TOPICS, dead_letter_topic
+from paritygate.schemas.topics import BULK, TOPICS, dead_letter_topic
 
 #: Requests per second at speed 1: both arms, publishing, the worker and the broker on two cores.
 BASE_RATE_PER_S = 350.0
@@ -105,7 +106,7 @@ def run_scenario(
             kind=CommandKind.START, rollout_id=rollout, actor="paritygate demo",
             issued_at_ms=time.time_ns() // 1_000_000, plan=plan.to_plain(),
         )  # fmt: skip
-        write(stack.kafka, stack.kafka.topic(ROLLOUTS.name), rollout, command.to_bytes())
+        write_command(stack.kafka, command)
         if not follower.wait_for(1, 30):
             raise ParityGateError(f"no decision about the start came within 30 s; see {stack.worker_log}")
         served = Service(

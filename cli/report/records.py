@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from paritygate.cli.follow import unknown_rollout
 from paritygate.cli.kafka import Record, end_offsets, offsets_at, read
+from paritygate.cli.said import command_keys, read_said
 from paritygate.rollouts.plan import RolloutPlan
 from paritygate.rollouts.regression import Pair, Sample, Showing
 from paritygate.rollouts.replay import chained
@@ -45,10 +46,11 @@ def recorded(settings: KafkaSettings, rollout_id: str) -> Recorded:
     :raises ConfigError: it is unknown, or the plan that it was started with cannot be read.
     """
     decisions, unread = _decisions(settings, rollout_id)
-    commands, unread_commands = _commands(settings)
-    plan = _plan(rollout_id, decisions[0], commands)
+    said = read_said(settings, command_keys())
+    plan = _plan(rollout_id, decisions[0], said.commands)
     windows = _reports(settings, rollout_id, decisions[0].windows_next, decisions[-1].windows_next)
-    return Recorded(plan, review(plan, decisions, commands, windows, unread=unread + unread_commands))
+    found = review(plan, decisions, said.commands, windows, unread=unread + said.unread, doubted=said.doubted)
+    return Recorded(plan, found)
 
 
 def _decisions(settings: KafkaSettings, rollout_id: str) -> tuple[list[GateDecision], int]:
@@ -66,16 +68,6 @@ def _decisions(settings: KafkaSettings, rollout_id: str) -> tuple[list[GateDecis
     if not kept:
         raise unknown_rollout(rollout_id, sorted(known))
     return kept, unread
-
-
-def _commands(settings: KafkaSettings) -> tuple[list[tuple[int, Command]], int]:
-    found, unread = [], 0
-    for record in read(settings, settings.topic(ROLLOUTS.name)):
-        try:
-            found.append((record.offset, Command.from_bytes(record.value or b"")))
-        except DecodeError:
-            unread += 1
-    return found, unread
 
 
 def _plan(rollout_id: str, first: GateDecision, commands: Sequence[tuple[int, Command]]) -> RolloutPlan:

@@ -46,11 +46,15 @@ class Cluster:
         self.decisions = [decision("r", 0, 0, code="started", commands_next=1)]
         self.commands = [Command(kind=CommandKind.START, rollout_id="r", actor="ann", issued_at_ms=1, plan={})]
         self.answers: list[GateDecision] = []
+        self.headers: list[tuple[str, bytes]] = []
 
     def read(self, _settings: object, *, start: dict[int, int] | None = None, **_: Any) -> Iterator[GateDecision]:
         yield from self.decisions[(start or {}).get(0, 0) :]
 
-    def write(self, _settings: object, _topic: str, _key: str, value: bytes) -> int:
+    def write(
+        self, _settings: object, _topic: str, _key: str, value: bytes, headers: list[tuple[str, bytes]]
+    ) -> int:
+        self.headers = headers
         self.commands.append(Command.from_bytes(value))
         self.decisions += self.answers
         return len(self.commands) - 1

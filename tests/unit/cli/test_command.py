@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from paritygate.cli.main import main
 from paritygate.schemas.command import Command, CommandKind
+from paritygate.schemas.signature import COMMAND, TrustedKeys
 from tests.unit.cli.conftest import Cluster, decision
+from tests.unit.schemas.test_signature import PRIVATE, PUBLIC
 
 
 def test_an_obeyed_command_prints_its_decision(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
@@ -66,3 +70,32 @@ def test_a_rollback_now_is_written_before_anything_is_read(
     assert main(["rollback", "typo", "--now", "--reason", "x"]) == 1
     assert cluster.commands[-1].rollout_id == "typo"
     assert "refused: the decider passed rollback over: typo has no decision" in capsys.readouterr().err
+
+
+def test_a_command_is_signed_where_a_key_is_set(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exactly the bytes that were written; without a key the refusal says that there was none."""
+    cluster.answers = [decision("r", 1, 0, code="still_paused", commands_next=2)]
+    assert main(["pause", "r"]) == 1
+    assert cluster.headers == []
+    assert "(it was not signed: PARITYGATE_SIGNING_KEY is not set)" in capsys.readouterr().err
+    (tmp_path / "ann.key").write_bytes(PRIVATE)
+    monkeypatch.setenv("PARITYGATE_SIGNING_KEY", str(tmp_path / "ann.key"))
+    cluster.answers = [decision("r", 2, 0, code="resumed", commands_next=3)]
+
+    assert main(["resume", "r"]) == 0
+    assert TrustedKeys(PUBLIC, "pub").refusal(COMMAND, cluster.commands[-1].to_bytes(), cluster.headers) == ""
+
+
+def test_a_key_that_cannot_be_read_writes_nothing(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line, exit code 2: an unsigned command would be refused."""
+    monkeypatch.setenv("PARITYGATE_SIGNING_KEY", str(tmp_path / "no.key"))
+
+    assert main(["pause", "r"]) == 2
+    assert capsys.readouterr().err == (
+        f"error: PARITYGATE_SIGNING_KEY {tmp_path / 'no.key'} cannot be read: No such file or directory\n"
+    )
+    assert len(cluster.commands) == 1

@@ -7,12 +7,15 @@ import pytest
 from paritygate.dashboard import board as boards
 from paritygate.dashboard.board import Board, known
 from paritygate.dashboard.freshness import behind
+from paritygate.rollouts.review import deeds_of
 from paritygate.schemas.ack import RouterAck
 from paritygate.schemas.decision import Action
+from paritygate.schemas.signature import COMMAND, Signer, TrustedKeys
 from paritygate.schemas.topics import AUDIT, DECISIONS, ROLLOUTS, ROUTER_ACKS, WINDOWS
 from tests.support.board import HEARD_MS, follower_of
 from tests.support.story import logs_of, story
 from tests.unit.rollouts.conftest import command, windows
+from tests.unit.schemas.test_signature import PRIVATE, PUBLIC
 
 LOGS = logs_of(story())
 CLIMB = logs_of([command("start"), *windows(0, 6, live=5)])
@@ -75,6 +78,25 @@ def test_the_order_between_topics_does_not_matter() -> None:
 
     assert board.wanted_from == CLIMB.decisions[0].windows_next
     assert board.entries["r1"].plan is not None
+
+
+def test_what_no_key_speaks_for_was_said_by_nobody() -> None:
+    """With keys: an unsigned command is told as such, unless a decision names it."""
+    board, forged = Board(TrustedKeys(PUBLIC, "pub")), command("pause")
+    for decision in CLIMB.decisions:
+        board.take(AUDIT.name, decision.sequence, HEARD_MS, b"r1", decision.to_bytes())
+    board.take(ROLLOUTS.name, 0, HEARD_MS, b"r1", CLIMB.commands[0].to_bytes())
+    board.take(ROLLOUTS.name, 1, HEARD_MS, b"r1", forged.to_bytes())
+    signed = Signer(PRIVATE, "key").headers(COMMAND, command("resume").to_bytes())
+    board.take(ROLLOUTS.name, 2, HEARD_MS, b"r1", command("resume").to_bytes(), headers=signed)
+    entry = board.entries["r1"]
+
+    assert entry.doubted == dict.fromkeys((0, 1), "it is not signed")
+    last = CLIMB.decisions[-1].model_copy(update={"commands_next": 3})
+    deeds = deeds_of("r1", [*CLIMB.decisions[:-1], last], entry.commands, entry.doubted)
+    assert [d.came_of_it for d in deeds] == [
+        "decision 0", "no decision: it is not signed", "no decision: refused",
+    ]  # fmt: skip
 
 
 def test_a_long_rollout_stays_small(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 from paritygate.cli.main import main
 from paritygate.router.trusted import read_trusted_keys
 from paritygate.schemas.errors import ConfigError
-from paritygate.schemas.signature import DECISION, KEY_ID, SIGNATURE, Signer, TrustedKeys, signed_bytes
+from paritygate.schemas.signature import (
+    COMMAND,
+    DECISION,
+    KEY_ID,
+    SIGNATURE,
+    CommandLog,
+    Signed,
+    Signer,
+    TrustedKeys,
+    signed_bytes,
+)
 
 #: RFC 8410, section 10.3: the example's private key, and the public one that belongs to it.
 PRIVATE = b"""-----BEGIN PRIVATE KEY-----
@@ -124,3 +134,34 @@ def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyP
         Signer(PRIVATE, "key")
     with pytest.raises(ConfigError, match=r'pip install "paritygate\[sign\]"'):
         TrustedKeys(PUBLIC, "pub")
+
+
+def test_commands_are_doubted_for_a_reason() -> None:
+    """Unsigned, signed as another kind of record, changed, or written once more by whoever read it."""
+    log = CommandLog(TRUSTED)
+    signed = SIGNER.headers(COMMAND, VALUE)
+    taken = [
+        log.take(0, VALUE, ()),
+        log.take(1, VALUE, signed),
+        log.take(2, b"other", signed),
+        log.take(3, b"x", SIGNER.headers(DECISION, b"x")),
+        log.take(4, VALUE, signed),
+        log.take(5, b"x", SIGNER.headers(COMMAND, b"x")),
+    ]
+
+    bad = f"its signature is not one of its content by the key {SIGNER.key_id}"
+    assert taken == ["it is not signed", "", bad, bad, "it is the command at offset 1 once more", ""]
+    assert log.doubted == {offset: why for offset, why in enumerate(taken) if why}
+    assert log.found == {Signed.UNSIGNED: 1, Signed.SIGNED: 3, Signed.BAD: 2}
+
+
+def test_without_keys_nothing_is_doubted() -> None:
+    """But it is seen whether anything is signed."""
+    log = CommandLog(None)
+    assert log.take(0, VALUE, None) == ""
+    assert not log.signs
+    assert log.take(1, VALUE, [(SIGNATURE, b"anything")]) == ""
+
+    assert (log.signs, log.doubted) == (True, {})
+    assert log.found == {Signed.UNSIGNED: 1, Signed.SIGNED: 1}
+    assert CommandLog(TRUSTED).signs

@@ -1,19 +1,24 @@
 from __future__ import annotations
 
+import logging
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from prometheus_client import generate_latest
 
+from paritygate.rollouts.replay import Refold
 from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.decision import Action, GateDecision
 from paritygate.schemas.errors import ConfigError
-from paritygate.schemas.signature import DECISION, TrustedKeys
+from paritygate.schemas.signature import COMMAND, DECISION, Signer, TrustedKeys
 from paritygate.schemas.topics import AUDIT, DECISIONS
-from paritygate.streams.app import read_signer
 from paritygate.streams.decide import Chain, Decider
+from paritygate.streams.keys import read_keys, read_signer
 from paritygate.streams.metrics import WorkerMetrics
 from paritygate.streams.settings import WorkerSettings
+from tests.unit.rollouts.conftest import command
 from tests.unit.schemas.test_signature import PRIVATE, PUBLIC
 
 
@@ -95,3 +100,41 @@ def test_a_key_that_is_not_there_ends_the_worker_at_its_start(tmp_path: Path) ->
 
     with pytest.raises(ConfigError, match=r"PARITYGATE_WORKER_SIGNING_KEY .*no\.key cannot be read"):
         read_signer(settings)
+
+
+def test_keys_that_are_not_there_end_the_worker_at_its_start(tmp_path: Path) -> None:
+    """It must not go on believing everybody."""
+    settings = WorkerSettings(kafka=KafkaSettings(bootstrap="b:1"), command_keys=str(tmp_path / "no.pub"))
+
+    with pytest.raises(ConfigError, match=r"PARITYGATE_WORKER_COMMAND_KEYS .*no\.pub cannot be read"):
+        read_keys(settings)
+
+
+def test_a_command_without_a_trusted_signature_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """One line in the log, one in the metric; the same command with a signature is obeyed, once."""
+    metrics = WorkerMetrics()
+    settings = WorkerSettings(kafka=KafkaSettings(bootstrap="b:1"))
+    keys = TrustedKeys(PUBLIC, "pub")
+    decider, refold = Decider(settings, Sent(), metrics, None, keys), Refold([])  # type: ignore[arg-type]
+
+    def say(offset: int, kind: str, *, signed: bool) -> list[GateDecision]:
+        value = command(kind).to_bytes()
+        headers = Signer(PRIVATE, "key").headers(COMMAND, value) if signed else []
+        record = SimpleNamespace(topic="rollouts.v1", offset=offset, value=value, headers=headers)
+        return decider._apply_command(refold, record)
+
+    with caplog.at_level(logging.WARNING):
+        assert say(0, "start", signed=False) == []
+        (first,) = say(1, "start", signed=True)
+        assert say(2, "rollback", signed=False) == []
+        assert [d.reason_code for d in say(3, "pause", signed=True)] == ["paused"]
+        assert [d.reason_code for d in say(4, "resume", signed=True)] == ["resumed"]
+        assert say(5, "pause", signed=True) == []
+
+    assert (first.reason_code, first.commands_next) == ("started", 2)
+    assert [r.getMessage() for r in caplog.records] == [
+        "rollouts.v1 offset 0 is refused: start r1: it is not signed",
+        "rollouts.v1 offset 2 is refused: rollback r1: it is not signed",
+        "rollouts.v1 offset 5 is refused: pause r1: it is the command at offset 3 once more",
+    ]
+    assert 'commands_refused_total{why="signature"} 3.0' in generate_latest(metrics.registry).decode()
