@@ -6,7 +6,7 @@ import time
 from functools import partial
 
 from tests.faults.harness import LARGEST_BYTES, SESSION_S, FaultRun, FaultWorker
-from tests.faults.worker import POINTS, STOPPED
+from tests.faults.worker import EARLY, POINTS, STOPPED
 from tests.support.cluster import Cluster
 
 
@@ -25,9 +25,13 @@ def kills_at_points(run: FaultRun, points: tuple[str, ...] = POINTS) -> None:
     """kill -9 at each named point; the worker must have died of it."""
     for point in points:
         times = 1 if point in ("in_restore", "in_rebalance") else run.luck.randint(2, 6)
+        if point == EARLY:
+            times = run.exhausted + 1
         worker = run.worker("w1", f"{point}:{times}", owning=point != "in_restore")
         if point == "in_rebalance":
             run.worker("w2", owning=False)
+        if point == EARLY:
+            run.exhaust()
         run.fault(f"kill -9 {point}", partial(_wait_for_death, run, worker))
         assert worker.process is not None
         assert worker.process.returncode == -9, f"ended with {worker.process.returncode} at {point}"
@@ -96,18 +100,37 @@ def zombie_with_reports(run: FaultRun) -> None:
 
     It reads in small steps and has no snapshot since its first one, so it has reported every window often and
     in part; the other one reads in gulps and reports each window once or twice. A version that only counted
-    reports would let the first one win.
+    reports would let the first one win. One of its reports is an early one, of a window that the other has closed.
     """
-    first = run.worker("z1", f"{STOPPED}:{run.luck.randint(8, 12)}", checkpoint_ms="600000")
+    # It comes back as the one before, so that nobody has to be missed.
+    first = run.worker("z1", f"{STOPPED}:{run.exhausted + 1}", checkpoint_ms="600000", instance_id="w1")
+    reported = len(run.reports()) + run.luck.randint(60, 100)
+    run.until(lambda: len(run.reports()) >= reported, "it has reported much")
+    number, window_ms = run.exhausted + 1, run.exhaust()
+
+    def whole_and_after() -> list[bool]:
+        told = _told(run, window_ms, number)
+        return told[told.index(False) :] if False in told else []
+
     run.until(lambda: first.is_stopped, "it is stopped")
     before = run.done()
     # Below LATE_MS of event time, compressed or not: a late record must not come with what makes it late.
     run.worker("z2", fetch_bytes=str(4 * run.batch * LARGEST_BYTES))
     run.until(lambda: run.done() > min(0.95, before + 0.25), "the other one has read on")
+    run.until(lambda: bool(whole_and_after()), "the other one has closed the window")
     run.fault("goes on with old reports", first.go_on)
-    time.sleep(3.0)
+    run.until(lambda: True in whole_and_after(), "the old reports are written")
     first.kill()
     run.workers["z2"].kill()
+    run.reader = "z2"
+
+
+def _told(run: FaultRun, window_ms: int, number: int) -> list[bool]:
+    """The reports that tell of an exhaustion, in log order: whether each is an early one."""
+    return [
+        r.is_early for r in run.reports()
+        if r.window_start_ms == window_ms and r.totals.get("restarts.candidate", 0) >= number
+    ]  # fmt: skip
 
 
 def leaders_move(run: FaultRun, times: int) -> None:

@@ -24,8 +24,10 @@ from paritygate.cli.lag import JOINED, committed
 from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.codec import decode_report
 from paritygate.schemas.command import Command, CommandKind
+from paritygate.schemas.decision import Action, GateDecision
 from paritygate.schemas.errors import ParityGateError
-from paritygate.schemas.topics import BULK, PARTITIONER, ROLLOUTS, TOPICS, WINDOWS
+from paritygate.schemas.report import WindowReport
+from paritygate.schemas.topics import AUDIT, BULK, PARTITIONER, ROLLOUTS, TOPICS, WINDOWS
 from tests.faults.oracle import Difference, Topics, compare
 from tests.faults.traffic import COMPRESSIONS, CONFLUENT_ID, FaultTraffic, Sent, plan_of
 from tests.support.kafka import KafkaBench, new_topic
@@ -36,6 +38,10 @@ from tests.support.worker import WorkerProcess
 SESSION_S = 6
 #: Small, so that a snapshot of a short run has parts.
 PART_BYTES = 4_096
+#: How often a run exhausts the candidate's memory beside what the log holds: the plan allows so many and no more.
+EXHAUSTIONS = 2
+#: How far ahead of the watermark, in event time: its window is still open when it is read, and closes in the run.
+AHEAD_MS = 30_000
 #: A batch must fit into a partition's share of a fetch, or the broker leaves the partition out.
 LARGEST_BYTES, USUAL_BYTES = 600, 260
 
@@ -97,10 +103,13 @@ class FaultRun:
     def __post_init__(self) -> None:
         self.luck = random.Random(self.seed)
         self.settings: KafkaSettings = self.kafka.settings("faults")
-        self.plan = plan_of("faults")
         self.group = self.settings.topic("paritygate")
         start_ms = (time.time_ns() // 1_000_000 - 300_000) // 1_000 * 1_000
         self.traffic = FaultTraffic("faults", self.pairs, start_ms, self.seed, self.partitions, self.repeats)
+        self.plan = plan_of("faults", self.traffic.exhaustions + EXHAUSTIONS)
+        self.exhausted = 0
+        #: Who reads on to the end where nobody is alive; nobody has to be missed if it was the last one.
+        self.reader = "w1"
         self.folder.mkdir(parents=True, exist_ok=True)
         self.pace = self.folder / "pace"
         self.sizes = self.folder / "sizes"
@@ -155,6 +164,28 @@ class FaultRun:
                 return
             except BufferError:
                 producer.poll(0.1)
+
+    def exhaust(self) -> int:
+        """The candidate's memory is exhausted, now and in an open window; returns the window's start."""
+        self.exhausted += 1
+        now_ms = max((r.watermark_ms for r in self.reports()), default=self.traffic.start_ms)
+        at_ms = now_ms + AHEAD_MS
+        producer = self._producer("none")
+        self._write(producer, self.traffic.exhausted(self.exhausted, at_ms))
+        assert producer.flush(60) == 0
+        self.records += 1
+        window_ms = self.plan.join_settings().window_ms
+        return at_ms // window_ms * window_ms
+
+    def reports(self) -> list[WindowReport]:
+        """What was published so far, in log order."""
+        found = self.kafka.read(self.settings.topic(WINDOWS.name), timeout_s=600)
+        return [decode_report(record.value) for record in found]
+
+    def rollbacks(self) -> int:
+        """How many the decider has decided."""
+        found = self.kafka.read(self.settings.topic(AUDIT.name))
+        return sum(GateDecision.from_bytes(r.value or b"").action is Action.ROLLBACK for r in found)
 
     def read_for(self, seconds: float) -> None:
         """Let the whole log take about so many seconds of a worker's life."""
@@ -235,22 +266,40 @@ class FaultRun:
         """Let the workers come to the end of the log, stop them in order, ask the oracle."""
         self.pace.write_text("0")
         if not any(w.alive for w in self.workers.values()):
-            self.worker("w1")
+            self.worker(self.reader)
         self.until(self._is_counted, "every record is counted and nothing waits", timeout_s=600)
+        too_soon = self._decide_by_count()
         for worker in self.workers.values():
             if worker.alive:
                 worker.terminate()
         topics = {self.settings.topic(t.name): t.name for t in BULK}
         records = (record for topic in topics for record in self.kafka.read(topic, timeout_s=600))
-        reports = [
-            decode_report(r.value) for r in self.kafka.read(self.settings.topic(WINDOWS.name), timeout_s=600)
-        ]
         standings = committed(self.settings, self.group).standings
         found = compare(
-            Topics(records, topics), reports, {p: s.bins for p, s in standings.items()}, self.plan.join_settings()
-        )
+            Topics(records, topics), self.reports(), {p: s.bins for p, s in standings.items()},
+            self.plan.join_settings(),
+        )  # fmt: skip
+        rollbacks = self.rollbacks()
+        found.note("decisions", 2, [(k, n, want) for k, n, want in (
+            ("rollbacks at the limit", too_soon, 0), ("rollbacks beyond it", rollbacks, 1),
+        ) if n != want])  # fmt: skip
         self.say(f"{sum(found.compared.values()):,} numbers compared, {found.found:,} differ (seed {self.seed})")
         return found
+
+    def _decide_by_count(self) -> int:
+        """Exhaust the memory as often as the plan allows, and once more; returns the rollbacks before that.
+
+        Had the decider counted one exhaustion twice, it would have rolled back; had it lost one, it would not now.
+        """
+        while self.exhausted < EXHAUSTIONS:
+            self.exhaust()
+        self.until(self._is_counted, "the last exhaustions are counted")
+        time.sleep(1.0)  # for a decision that must not come
+        too_soon = self.rollbacks()
+        self.exhaust()
+        self.until(self._is_counted, "one more is counted")
+        self.until(lambda: self.rollbacks() > 0 or bool(self.off), "one exhaustion too many rolls back")
+        return too_soon
 
     def _is_counted(self) -> bool:
         try:
@@ -258,14 +307,11 @@ class FaultRun:
         except ParityGateError:
             return False
         if not any(w.alive for w in self.workers.values()):
-            self.worker("w1")
-        ends = {
-            (t.name, p): self.kafka.end_offset(self.settings.topic(t.name), p)
-            for t in JOINED
-            for p in range(self.partitions)
-        }
+            self.worker(self.reader)
+        names = {self.settings.topic(t.name): t.name for t in JOINED}
+        ends = self.kafka.end_offsets((topic, p) for topic in names for p in range(self.partitions))
         return (
-            found.positions == ends
+            found.positions == {(names[topic], p): end for (topic, p), end in ends.items()}
             and len(found.standings) == self.partitions
             and not any(s.pending or s.replay_left for s in found.standings.values())
         )

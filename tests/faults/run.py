@@ -30,7 +30,7 @@ def _kills(run: FaultRun) -> None:
 
 #: Each part: what it does, and about how many seconds of a worker's life it takes.
 PARTS: dict[str, tuple[str, Callable[[FaultRun], None], int]] = {
-    "a": ("20 kills at random, 6 at named points", _kills, 110),
+    "a": ("20 kills at random, one at each named point", _kills, 110),
     "b": ("workers join, leave and die: 1, 3, 2, 1", lambda run: faults.churn(run, 3), 60),
     "c": ("the broker is killed and comes back", lambda run: faults.broker_dies(run, 2), 40),
     "d": ("a worker is stopped for 20 s and goes on", lambda run: faults.zombie(run, 20), 50),

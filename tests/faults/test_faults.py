@@ -33,12 +33,14 @@ def test_faults_change_no_count(run: FaultRun) -> None:
     """Killed at random and at named points, stopped and gone on with old reports: 0 differences."""
     run.read_for(40)
     faults.random_kills(run, 2, alive_s=2.0)
-    faults.kills_at_points(run, ("after_outputs", "between_parts", "before_commit", "in_restore"))
+    faults.kills_at_points(
+        run, ("after_early_report", "after_outputs", "between_parts", "before_commit", "in_restore")
+    )
     faults.zombie_with_reports(run)
     found = run.judge()
     assert found.lines == []
     assert found.compared["cells"] > 10_000
-    assert len(run.faults) == 7
+    assert len(run.faults) == 8
     assert all(fault["at"] < 1 for fault in run.faults), "a fault hit nothing"
 
 

@@ -36,6 +36,7 @@ AHEAD_MS = 3_600_000
 #: Rollout of the records that only let time pass.
 NOBODY = "nobody"
 CONFLUENT_ID = 7
+CANDIDATE_POD = 1
 COMPRESSIONS = ("none", "lz4", "zstd", "gzip", "snappy")
 
 
@@ -49,10 +50,14 @@ class Sent(NamedTuple):
     partition: int | None = None
 
 
-def plan_of(rollout: str) -> RolloutPlan:
-    """A plan that holds in shadow; its windows stay updatable while repeats may come."""
+def plan_of(rollout: str, exhaustions: int = 1_000) -> RolloutPlan:
+    """A plan that holds in shadow; its windows stay updatable while repeats may come.
+
+    ``exhaustions``: of the candidate's memory that may be; one more rolls back.
+    """
+    text = PLAN_YAML + f"  gpu_oom_events: {{{{maximum: {exhaustions}}}}}\n"
     return RolloutPlan.from_yaml(
-        PLAN_YAML.format(rollout=rollout).replace(
+        text.format(rollout=rollout).replace(
             "retain_ms: 2000, dedupe_ms: 30000", "retain_ms: 8000, dedupe_ms: 10000"
         )
     )
@@ -81,6 +86,14 @@ class FaultTraffic:
         """Event time after every record but those that let time pass."""
         return self.start_ms + SPAN_MS + 10_000
 
+    @property
+    def exhaustions(self) -> int:
+        """How often the candidate's memory is exhausted in :meth:`records`."""
+        return sum(_is_exhausted(s) for s in self._reported())
+
+    def _reported(self) -> range:
+        return range(self.start_ms, self.start_ms + SPAN_MS, 1_000)
+
     def records(self) -> Iterator[Sent]:
         """All records in the order in which they are to lie in the log."""
         made = sorted(self._dues(), key=lambda due: due[0])
@@ -96,6 +109,10 @@ class FaultTraffic:
                     topic.name, "closing", self._avro("now", {**event, "rollout_id": NOBODY}), self.end_ms + 60_000,
                     partition,
                 )  # fmt: skip
+
+    def exhausted(self, number: int, at_ms: int) -> Sent:
+        """One more memory exhaustion of the candidate, the ``number``-th of its kind: it says as many restarts."""
+        return self._platform(at_ms, CANDIDATE_POD, "candidate", gpu_ooms=1, restarts=number)
 
     def _at_ms(self, number: int) -> int:
         return self.start_ms + number * SPAN_MS // self.pairs
@@ -127,7 +144,7 @@ class FaultTraffic:
             # Not at the very end: they are told in the window that is open when time next moves.
             dues = rng.integers(self.start_ms + begin_ms, self.start_ms + SPAN_MS - 15_000, count)
             found += [(int(due), k, kind) for k, due in enumerate(dues)]
-        found += [(s, s, "r") for s in range(self.start_ms, self.start_ms + SPAN_MS, 1_000)]
+        found += [(s, s, "r") for s in self._reported()]
         return found
 
     def _record(self, due_ms: int, number: int, what: str) -> Iterator[Sent]:
@@ -222,11 +239,15 @@ class FaultTraffic:
         }  # fmt: skip
         return Sent(OUTCOMES.name, str(datum["request_id"]), self._avro("outcome", datum), due_ms)
 
-    def _platform(self, due_ms: int, pod: int, arm: str) -> Sent:
+    def _platform(self, due_ms: int, pod: int, arm: str, **said: int) -> Sent:
         datum = {
             "rollout_id": self.rollout, "arm": arm, "model_version": "1", "instance_id": f"pod-{pod}",
-            "event_at_ms": due_ms, "running_ms": 1_000, "gpu_ooms": due_ms // 1000 % 17 == 0, "restarts": 0,
+            "event_at_ms": due_ms, "running_ms": 1_000, "gpu_ooms": _is_exhausted(due_ms), "restarts": 0,
             "memory_bytes": 0, "dropped_events": due_ms // 1000 % 5 == 0,
         }  # fmt: skip
-        datum |= {k: int(v) for k, v in datum.items() if isinstance(v, bool)}
+        datum |= {k: int(v) for k, v in datum.items() if isinstance(v, bool)} | said
         return Sent(PLATFORM.name, f"pod-{pod}", self._avro("platform", datum), due_ms)
+
+
+def _is_exhausted(at_ms: int) -> bool:
+    return at_ms // 1000 % 17 == 0

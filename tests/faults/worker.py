@@ -3,8 +3,9 @@
 Law: the product has no door for faults; this process reaches in from outside before the worker starts.
 
 ``FAULT_POINT=NAME`` or ``NAME:N``: kill -9 itself at a named point, the first or the N-th time it is reached
-(``POINTS``); ``stopped_before_outputs`` stops it there instead, as a paused virtual machine is. ``FAULT_OFF``:
-switches a safety off (``SWITCHES``), to show that the runs notice. ``FAULT_PACE``: a file with the milliseconds
+(``POINTS``). For ``after_early_report`` N is the number of the exhaustion that must be told (``FaultRun.exhaust``);
+``stopped_before_early_report:N`` stops it there instead, as a paused virtual machine is. ``FAULT_OFF``: switches
+a safety off (``SWITCHES``), to show that the runs notice. ``FAULT_PACE``: a file with the milliseconds
 to rest before each fetch. ``FAULT_PART_BYTES``: size of a snapshot's parts. ``FAULT_SIZES``: a file to which each
 checkpoint's bytes and milliseconds are added.
 """
@@ -20,8 +21,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-POINTS = ("after_outputs", "between_parts", "after_snapshot", "before_commit", "in_restore", "in_rebalance")
-STOPPED = "stopped_before_outputs"
+EARLY = "after_early_report"
+POINTS = (
+    EARLY, "after_outputs", "between_parts", "after_snapshot", "before_commit", "in_restore", "in_rebalance",
+)  # fmt: skip
+STOPPED = "stopped_before_early_report"
 SWITCHES = ("guard", "fencing", "replay")
 
 
@@ -30,13 +34,14 @@ class _Point:
 
     def __init__(self, text: str) -> None:
         self.name, _, times = text.partition(":")
-        self._left = int(times or 1)
+        self.times = self._left = int(times or 1)
 
-    def reached(self, name: str) -> None:
+    def reached(self, name: str, times: int = 1) -> None:
         if name != self.name:
             return
-        self._left -= 1
-        if self._left == 0:
+        self._left -= times
+        if self._left <= 0:
+            self.name = ""
             os.kill(os.getpid(), signal.SIGSTOP if name == STOPPED else signal.SIGKILL)
 
 
@@ -60,9 +65,14 @@ def set_points(point: _Point) -> None:
     commit, replay, release = GroupPositions.commit, PartitionJoin._replay, JoinKeeper.release
 
     async def publishing(self: Any, reports: Any) -> None:
-        if reports:
-            point.reached(STOPPED)
+        # An exhaustion says as many restarts as its number: what was told in a life before is told again.
+        number = max((r.totals.get("restarts.candidate", 0) for r in reports if r.is_early), default=0)
+        is_awaited = number >= point.times
+        if is_awaited:
+            point.reached(STOPPED, number)
         await publish(self, reports)
+        if is_awaited:
+            point.reached(EARLY, number)
         if reports:
             point.reached("after_outputs")
 

@@ -129,11 +129,18 @@ class KafkaBench:
 
     def end_offset(self, topic: str, partition: int) -> int:
         """The offset after the last record."""
+        return self.end_offsets([(topic, partition)])[topic, partition]
+
+    def end_offsets(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        """The offset after the last record of each (topic, partition)."""
         consumer = Consumer(
             KafkaSettings(bootstrap=self.broker.bootstrap).confluent(**{"group.id": f"reader-{next(_NUMBERS)}"})
         )
         try:
-            return int(consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_WAIT_S)[1])
+            return {
+                place: int(consumer.get_watermark_offsets(TopicPartition(*place), timeout=_WAIT_S)[1])
+                for place in places
+            }
         finally:
             consumer.close()
 

@@ -381,3 +381,16 @@ def test_an_early_report_is_harm_but_nobody_has_come_to_its_window() -> None:
     book.take(replace(report(1, requests=7, revision=3, partitions=1), totals={"ooms.candidate": 2}))
     assert (book.whole.totals["ooms.candidate"], book.stage.count("pairs")) == (2, 17)
     assert book.common_ms == ORIGIN_MS + 2 * WINDOW_MS
+
+
+def test_an_early_report_of_an_owner_before_never_replaces_a_whole_one() -> None:
+    """However often that owner had reported: its memory exhaustion is counted once, and no request is lost."""
+    whole = replace(report(1, requests=7, partitions=1), generation=2, totals={"ooms.candidate": 1})
+    early = replace(
+        whole, generation=1, revision=1 << 40, cells=(), histograms=(), watermark_ms=whole.window_start_ms
+    )
+    book = filled([report(0, requests=10, partitions=1), whole])
+
+    assert early.is_early
+    assert book.take(early) is None
+    assert (book.whole.totals["ooms.candidate"], book.whole.count("pairs")) == (1, 17)
