@@ -46,11 +46,25 @@ function place(name, html) {
   }
 }
 
+// What scrolls sideways must be reachable without a mouse.
+function reach() {
+  for (const wide of document.querySelectorAll(".wide")) {
+    if (wide.scrollWidth > wide.clientWidth) {
+      wide.tabIndex = 0;
+      wide.setAttribute("role", "group");
+      wide.setAttribute("aria-label", "Table, scrolls sideways");
+    } else if (wide !== document.activeElement) {
+      for (const name of ["tabindex", "role", "aria-label"]) wide.removeAttribute(name);
+    }
+  }
+}
+
 function take(event) {
   const { version, parts } = JSON.parse(event.data);
   body.dataset.version = version;
   for (const [name, html] of Object.entries(parts)) place(name, html);
   ages();
+  reach();
   if ("trend" in parts || "points" in parts) follow();
 }
 
@@ -240,5 +254,7 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
 });
 
 setInterval(ages, 1000);
+addEventListener("resize", reach);
 ages();
+reach();
 follow();

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import socket
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
+import uvicorn
+
 from paritygate.comparators.tally import COUNT_NAMES
+from paritygate.dashboard.app import DashboardSettings, create_app
 from paritygate.dashboard.follow import Follower
 from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.report import Cell, Example, WindowReport
@@ -44,6 +51,27 @@ def fill(follower: Follower, logs: Logs) -> None:
     for offset, (key, value) in enumerate(records[WINDOWS.name]):
         board.take(WINDOWS.name, offset, HEARD_MS, key.encode(), value)
     follower.reading = replace(follower.reading, heard_at_ms=HEARD_MS, trouble="")
+
+
+@contextmanager
+def served(follower: StillFollower, settings: DashboardSettings | None = None) -> Iterator[str]:
+    """The dashboard on a free port; its address."""
+    began = time.time_ns() // 1_000_000
+    app = create_app(
+        follower, settings or DashboardSettings(), lambda: HEARD_MS + time.time_ns() // 1_000_000 - began
+    )
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(64)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        app.state.let_go()
+        server.should_exit = True
+        thread.join(10)
 
 
 def hostile_report(window: int, partition: int = 0, *, rollout: str = "r1") -> WindowReport:

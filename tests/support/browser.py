@@ -69,6 +69,15 @@ class Page:
         self.wait(f"location.href !== {json.dumps(before)} && document.readyState === 'complete'")
         return self
 
+    def press(self, key: str) -> Self:
+        """Press and let go a key: ``Tab`` or ``Enter``."""
+        code = {"Tab": 9, "Enter": 13}[key]
+        text = {"text": "\r"} if key == "Enter" else {}
+        about = {"key": key, "code": key, "windowsVirtualKeyCode": code}
+        self._call("Input.dispatchKeyEvent", type="keyDown", **about, **text)
+        self._call("Input.dispatchKeyEvent", type="keyUp", **about)
+        return self
+
     def run(self, script: str) -> Any:
         """The value of an expression."""
         told = self._call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)

@@ -196,7 +196,8 @@ def test_a_number_stands_beside_the_gate_that_judges_it() -> None:
 
 def test_what_others_made_is_as_they_made_it() -> None:
     """Each vendored file lies beside its licence and has the digest that its origin names."""
-    for origin in (Path(dashboard.__file__).parent / "vendor").glob("*/ORIGIN"):
+    places = Path(dashboard.__file__).parent / "vendor", Path(__file__).parents[2] / "support" / "vendor"
+    for origin in [o for place in places for o in place.glob("*/ORIGIN")]:
         lines = [line.split() for line in origin.read_text().rpartition("sha256\n")[2].splitlines()]
         found = {p.name: sha256(p.read_bytes()).hexdigest() for p in origin.parent.iterdir() if p != origin}
         assert found == {name: digest for digest, name in lines}

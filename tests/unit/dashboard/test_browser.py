@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import socket
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
-import uvicorn
 
 from paritygate.dashboard import lookup
-from paritygate.dashboard.app import DashboardSettings, create_app
 from paritygate.schemas.topics import AUDIT, WINDOWS
-from tests.support.board import EVIL, HEARD_MS, StillFollower, follower_of, hostile_report, many_segments
-from tests.support.browser import Page, browser, needs_chromium
+from tests.support.board import EVIL, HEARD_MS, follower_of, hostile_report, many_segments, served
+from tests.support.browser import Page, needs_chromium
 from tests.support.measured import timed
 from tests.support.story import Entry, logs_of, story
 from tests.unit.rollouts.conftest import command, windows
@@ -26,31 +18,6 @@ STORY = [
     *[many_segments(w, 30, rollout="live", partition=p) for w in range(2) for p in range(2)],
     hostile_report(18, rollout="r2"),
 ]  # fmt: skip
-
-
-@contextmanager
-def served(follower: StillFollower) -> Iterator[str]:
-    """The dashboard on a free port; its address."""
-    began = time.time_ns() // 1_000_000
-    app = create_app(follower, DashboardSettings(), lambda: HEARD_MS + time.time_ns() // 1_000_000 - began)
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    listener.listen(64)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        app.state.let_go()
-        server.should_exit = True
-        thread.join(10)
-
-
-@pytest.fixture(scope="module")
-def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    with browser(tmp_path_factory.mktemp("browser") / "profile") as page:
-        yield page
 
 
 def test_from_the_list_to_one_request(tab: Page, monkeypatch: pytest.MonkeyPatch) -> None:
