@@ -14,8 +14,12 @@ import typer
 
 from paritygate.cli.console import print_json, print_line
 from paritygate.cli.options import Bootstrap, Json
+from paritygate.cli.said import COMMAND_KEYS, DECISION_KEYS
+from paritygate.schemas.signature import Signed
+from paritygate.schemas.topics import AUDIT, ROLLOUTS
 
 if TYPE_CHECKING:
+    from paritygate.cli.logs import Control, Keys
     from paritygate.rollouts.audit import Finding
 
 
@@ -35,14 +39,26 @@ def verify(
         str | None, typer.Argument(metavar="[ROLLOUT]", help="Only this one.", show_default=False)
     ] = None,
     *,
+    decision_keys: Annotated[
+        str, typer.Option(metavar="FILE", envvar=DECISION_KEYS, help="Public keys of the deciders.")
+    ] = "",
+    command_keys: Annotated[
+        str, typer.Option(metavar="FILE", envvar=COMMAND_KEYS, help="Public keys of the operators.")
+    ] = "",
     bootstrap: Bootstrap = None,
     as_json: Json = False,
 ) -> None:
-    """Check the hash chain of every rollout and derive every decision again, byte for byte; 1 where one differs."""
-    from paritygate.cli.logs import read_record, read_windows  # noqa: PLC0415
+    """Check the hash chain of every rollout and derive every decision again, byte for byte; 1 where one differs.
+
+    With keys, check the signatures, too; 1 where one of a decision is bad, or a decision is neither signed nor
+    continued by one that is.
+    """
+    from paritygate.cli import said  # noqa: PLC0415
+    from paritygate.cli.logs import Keys, read_record, read_windows  # noqa: PLC0415
     from paritygate.rollouts.audit import Audit  # noqa: PLC0415
 
-    settings, control = read_record(bootstrap, rollout)
+    keys = Keys(said.command_keys(command_keys), said.decision_keys(decision_keys))
+    settings, control = read_record(bootstrap, rollout, keys)
     only = None if rollout is None else {rollout}
     audit = Audit(
         control.recorded, control.commands, commands_lost=control.said.lost, only=only, doubted=control.said.unheard
@@ -50,12 +66,15 @@ def verify(
     for offset, report in read_windows(settings, audit.windows_first, audit.windows_end):
         audit.apply_report(offset, report)
     findings = audit.finish()
-    holds = all(f.holds for f in findings) and not control.unread
+    holds = all(f.holds for f in findings) and not control.unread and are_signed(control, keys)
     if as_json:
         rollouts = [plain_finding(f) for f in findings]
-        print_json({"holds": holds, "unreadable_offsets": control.unread, "rollouts": rollouts})
+        signatures = plain_signatures(control, keys)
+        print_json(
+            {"holds": holds, "unreadable_offsets": control.unread, "signatures": signatures, "rollouts": rollouts}
+        )
     else:
-        for line in [line for f in findings for line in lines_of(f)]:
+        for line in [*(line for f in findings for line in lines_of(f)), *signature_lines(control, keys)]:
             print_line(line)
         if not findings:
             print_line("no rollout has a decision yet")
@@ -90,6 +109,48 @@ def lines_of(finding: Finding) -> list[str]:
             for name, (recorded, derived) in f.difference.fields.items()
         ]
     return lines
+
+
+def are_signed(control: Control, keys: Keys) -> bool:
+    """Whether the record is signed as the keys of the deciders want it. Pure.
+
+    What is unsigned and lies before the first signature is from the time before there were keys.
+    """
+    found = control.signatures
+    if keys.decisions is None or not control.recorded:
+        return True
+    return not control.refused and not found[Signed.BAD] and found[Signed.SIGNED] > 0
+
+
+def plain_signatures(control: Control, keys: Keys) -> dict[str, Any]:
+    """How decisions and commands are signed; null for those whose keys are not given. Pure."""
+    counted = ((control.signatures, keys.decisions), (control.said.log.found, keys.commands))
+    decisions, commands = (
+        {kind.value: found[kind] for kind in Signed} if key is not None else None for found, key in counted
+    )
+    return {
+        "decisions": decisions, "commands": commands,
+        "refused_decisions": [{"offset": offset, "why": why} for offset, why in control.refused],
+        "doubted_commands": [
+            {"offset": offset, "why": why, "obeyed": offset in control.obeyed}
+            for offset, why in control.said.doubted.items()
+        ],
+    }  # fmt: skip
+
+
+def signature_lines(control: Control, keys: Keys) -> list[str]:
+    """The same for people; nothing without keys. Pure."""
+    plain, lines = plain_signatures(control, keys), []
+    for what in ("decisions", "commands"):
+        if plain[what] is not None:
+            counts = ", ".join(f"{count} {kind}" for kind, count in plain[what].items())
+            lines.append(f"signatures of {what}: {counts}")
+    lines += [f"  {AUDIT.name} offset {offset} is refused: {why}" for offset, why in control.refused]
+    obeyed = {True: "a decision names it", False: "not obeyed"}
+    return lines + [
+        f"  {ROLLOUTS.name} offset {d['offset']} ({obeyed[d['obeyed']]}): {d['why']}"
+        for d in plain["doubted_commands"]
+    ]
 
 
 def plain_finding(finding: Finding) -> dict[str, Any]:

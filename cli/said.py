@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 #: The private key that signs what is said here; public keys of those whose commands and decisions count.
 SIGNING_KEY = "PARITYGATE_SIGNING_KEY"
 COMMAND_KEYS = "PARITYGATE_COMMAND_KEYS"
+DECISION_KEYS = "PARITYGATE_DECISION_KEYS"
 
 
 @dataclass(slots=True)
@@ -102,13 +103,20 @@ def signer() -> Signer | None:
     return Signer(_bytes(path, SIGNING_KEY), f"{SIGNING_KEY} {path}") if path else None
 
 
-def command_keys(path: Path | None = None) -> TrustedKeys | None:
-    """The keys of those whose commands count; None where none are named.
+def command_keys(path: str = "") -> TrustedKeys | None:
+    """The keys of those whose commands count, of a file or of the environment; None where none are named.
 
     :raises ConfigError: the file cannot be read, or holds no key.
     """
-    name = str(path or os.environ.get(COMMAND_KEYS, ""))
-    return TrustedKeys(_bytes(name, COMMAND_KEYS), name) if name else None
+    return _keys(COMMAND_KEYS, path)
+
+
+def decision_keys(path: str = "") -> TrustedKeys | None:
+    """The keys of the deciders whose record counts, of a file or of the environment; None where none are named.
+
+    :raises ConfigError: the file cannot be read, or holds no key.
+    """
+    return _keys(DECISION_KEYS, path)
 
 
 def signature(command: Command) -> Iterable[tuple[str, bytes]]:
@@ -118,6 +126,11 @@ def signature(command: Command) -> Iterable[tuple[str, bytes]]:
     """
     key = signer()
     return [] if key is None else key.headers(COMMAND, command.to_bytes())
+
+
+def _keys(variable: str, path: str) -> TrustedKeys | None:
+    path = path or os.environ.get(variable, "")
+    return TrustedKeys(_bytes(path, variable), f"{variable} {path}") if path else None
 
 
 def _bytes(path: str, variable: str) -> bytes:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from paritygate.cli.follow import unknown_rollout
 from paritygate.cli.kafka import Record, end_offsets, offsets_at, read
-from paritygate.cli.said import command_keys, read_said
+from paritygate.cli.logs import read_control
 from paritygate.rollouts.plan import RolloutPlan
 from paritygate.rollouts.regression import Pair, Sample, Showing
 from paritygate.rollouts.replay import chained
@@ -20,9 +20,9 @@ from paritygate.rollouts.review import Review, review
 from paritygate.schemas.codec import decode_prediction, decode_report
 from paritygate.schemas.command import Command, CommandKind
 from paritygate.schemas.decision import GateDecision
-from paritygate.schemas.errors import ConfigError, DecodeError, PlanError, PoisonError
+from paritygate.schemas.errors import ConfigError, PlanError, PoisonError
 from paritygate.schemas.prediction import Arm, PredictionEvent
-from paritygate.schemas.topics import AUDIT, PREDICTIONS_PRIMARY, PREDICTIONS_SHADOW, ROLLOUTS, WINDOWS
+from paritygate.schemas.topics import PREDICTIONS_PRIMARY, PREDICTIONS_SHADOW, ROLLOUTS, WINDOWS
 
 if TYPE_CHECKING:
     from paritygate.schemas.client import KafkaSettings
@@ -45,29 +45,15 @@ def recorded(settings: KafkaSettings, rollout_id: str) -> Recorded:
 
     :raises ConfigError: it is unknown, or the plan that it was started with cannot be read.
     """
-    decisions, unread = _decisions(settings, rollout_id)
-    said = read_said(settings, command_keys())
+    control = read_control(settings)
+    decisions = chained(d for _, d in control.recorded if d.rollout_id == rollout_id)
+    if not decisions:
+        raise unknown_rollout(rollout_id, sorted(control.rollouts))
+    said, unread = control.said, len(control.unread)
     plan = _plan(rollout_id, decisions[0], said.commands)
     windows = _reports(settings, rollout_id, decisions[0].windows_next, decisions[-1].windows_next)
     found = review(plan, decisions, said.commands, windows, unread=unread + said.unread, doubted=said.doubted)
     return Recorded(plan, found)
-
-
-def _decisions(settings: KafkaSettings, rollout_id: str) -> tuple[list[GateDecision], int]:
-    found, unread, known = [], 0, set()
-    for record in read(settings, settings.topic(AUDIT.name)):
-        try:
-            decision = GateDecision.from_bytes(record.value or b"")
-        except DecodeError:
-            unread += 1
-            continue
-        known.add(decision.rollout_id)
-        if decision.rollout_id == rollout_id:
-            found.append(decision)
-    kept = chained(found)
-    if not kept:
-        raise unknown_rollout(rollout_id, sorted(known))
-    return kept, unread
 
 
 def _plan(rollout_id: str, first: GateDecision, commands: Sequence[tuple[int, Command]]) -> RolloutPlan:

@@ -246,6 +246,7 @@ def test_the_settings_page_holds_every_setting_with_its_default() -> None:
     assert shown.keys() - wanted.keys() == {
         "PARITYGATE_RUN", "PARITYGATE_CACHE", "PARITYGATE_ACTOR", "PARITYGATE_CANDIDATE", "PARITYGATE_DEBUG",
         "PARITYGATE_CONFLUENT_IDS", "PARITYGATE_ROUTER_KILL", "PARITYGATE_SIGNING_KEY", "PARITYGATE_COMMAND_KEYS",
+        "PARITYGATE_DECISION_KEYS",
     }  # fmt: skip
 
 
