@@ -38,6 +38,7 @@ from paritygate.dashboard.push import Channel, digest_of
 from paritygate.dashboard.reviews import Reviews
 from paritygate.dashboard.rollout import heading, rollout_parts
 from paritygate.dashboard.verdict import HOOKS, answer
+from paritygate.dashboard.worst import WorstSegments
 from paritygate.rollouts.regression import Showing
 from paritygate.schemas.errors import ParityGateError
 from paritygate.schemas.metrics import Counter, Gauge, Metrics
@@ -132,6 +133,7 @@ class _Site:
         self.metrics = Metrics()
         self.loop: asyncio.AbstractEventLoop | None = None
         self._reviews = Reviews(follower)
+        self._worst = WorstSegments(self.metrics)
         self._channels: dict[str, Channel] = {}
         self._document = orjson.dumps(openapi.document(settings.version))
         follower.on_change(self._changed)
@@ -373,12 +375,18 @@ class _Site:
         model = api.HealthModel(ready=ready, complaints=self._complaints(None))
         return _json(model, 200 if ready else otherwise)
 
+    def _exposition(self) -> bytes:
+        board = self.follower.board
+        with board.lock:
+            self._worst.tell(board.entries.values(), self._reviews.of)
+        return generate_latest(self.metrics.registry)
+
     async def metrics_page(self, _: Request) -> Response:
         f = self.follower
         self.metrics.set(Gauge.DASHBOARD_VIEWERS, sum(c.viewers for c in self._channels.values()))
         self.metrics.set(Gauge.DASHBOARD_BEHIND, f.reading.behind)
         self.metrics.set(Gauge.DASHBOARD_UP, not is_away(f.reading, self.now_ms()))
-        text = await asyncio.to_thread(generate_latest, self.metrics.registry)
+        text = await asyncio.to_thread(self._exposition)
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8", headers=_HEADERS)
 
 

@@ -6,8 +6,8 @@ sets: what comes after is counted in ``paritygate_series_dropped_total`` and dro
 a million segment values cannot take the process down. (100,000 series cost 0.7 s of GIL a scrape.)
 
 ``paritygate_`` names tell about our own processes, ``rollout_`` names are measures of the models. Names
-follow Prometheus: base units, ``_total`` for counters, ratios 0..1. Not here: quantiles per segment; those
-are in the topics and on the page, for a histogram per segment would cost too many series.
+follow Prometheus: base units, ``_total`` for counters, ratios 0..1. Of segments only the worst are here, as
+gauges; quantiles per segment are in the topics and on the page, for histograms would cost too many series.
 """
 
 from __future__ import annotations
@@ -193,6 +193,23 @@ class Gauge(Metric):
     DASHBOARD_VIEWERS = ("paritygate_dashboard_viewers", (), "dashboard", "open streams of changes")
     DASHBOARD_BEHIND = ("paritygate_dashboard_behind_records", (), "dashboard", "records that are not read yet")
     DASHBOARD_UP = ("paritygate_dashboard_broker_up", (), "dashboard", "1 while the broker answers")
+    SEGMENTS = (
+        "rollout_segments",
+        ("rollout",),
+        "dashboard",
+        "segments of an open rollout that have had a request",
+    )
+    SEGMENT_REQUESTS = (
+        "rollout_segment_requests", ("rollout", "segment"), "dashboard",
+        "requests compared in one of the worst 50 segments since the rollout began",
+    )  # fmt: skip
+    SEGMENT_ERRORS = (
+        "rollout_segment_error_ratio", ("rollout", "segment", "arm"), "dashboard",
+        "share of them that an arm failed",
+    )  # fmt: skip
+    SEGMENT_FLAGGED = (
+        "rollout_segment_flagged", ("rollout", "segment"), "dashboard", "1 while a gate flags the segment, else 0",
+    )  # fmt: skip
     WEIGHT = ("rollout_weight_ratio", ("rollout",), "streams", "share of the candidate as decided")
     SEQUENCE = ("rollout_sequence", ("rollout",), "streams", "number of the newest decision")
     EXPOSED = ("rollout_exposed_requests", ("rollout",), "streams", "candidate answers that users saw so far")
