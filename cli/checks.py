@@ -10,22 +10,26 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 
 from paritygate.cli.finding import Check, Result
 from paritygate.cli.kafka import ANSWER_S, end_offsets
 from paritygate.cli.lag import committed, newest_records, worker_lag
 from paritygate.cli.murmur2 import partition_of
+from paritygate.cli.routers import router_check
 from paritygate.cli.standing import bin_check, join_check
 from paritygate.cli.topics import IS_MISSING, check_topics
 from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.errors import ParityGateError
-from paritygate.schemas.topics import BULK, DECISIONS, PREDICTIONS_PRIMARY, TOPICS, WINDOWS
+from paritygate.schemas.topics import BULK, DECISIONS, PREDICTIONS_PRIMARY, ROUTER_ACKS, TOPICS, WINDOWS
 
 #: Events without a window report for so long mean that nobody joins them.
 SILENT_AFTER_S = 30.0
 _SAMPLE_KEYS = 100
 MISSING = "topics are missing"
-RESTS_ON_TOPICS = ("keys", "worker", "join", "bins", "freshness")
+RESTS_ON_TOPICS = ("keys", "worker", "join", "bins", "freshness", "routers")
+#: Of the newest acknowledgements so many are looked at.
+_ACKS = 1000
 
 
 def all_checks(settings: KafkaSettings) -> Iterator[Check]:
@@ -51,6 +55,7 @@ def all_checks(settings: KafkaSettings) -> Iterator[Check]:
         ("join", check_join),
         ("bins", check_bins),
         ("freshness", check_freshness),
+        ("routers", check_routers),
     ):
         try:
             yield check(settings)
@@ -212,3 +217,15 @@ def check_freshness(settings: KafkaSettings) -> Check:
             "look at the worker's log; 'paritygate worker' starts one",
         )
     return Check("freshness", Result.OK, detail)
+
+
+def check_routers(settings: KafkaSettings) -> Check:
+    """Do the routers obey, and did one refuse what it read?"""
+    from paritygate.cli.follow import is_over, newest_decisions  # noqa: PLC0415
+    from paritygate.schemas.ack import RouterAck  # noqa: PLC0415
+
+    acks = []
+    for record in newest_records(settings, settings.topic(ROUTER_ACKS.name), _ACKS):
+        with suppress(ParityGateError):
+            acks.append(RouterAck.from_bytes(record.value or b""))
+    return router_check(acks, {d.rollout_id for d in newest_decisions(settings).values() if not is_over(d)})

@@ -13,7 +13,7 @@ from paritygate.cli.options import Bootstrap, Json
 
 
 def doctor(bootstrap: Bootstrap = None, as_json: Json = False) -> None:
-    """Check broker, topics, partitioner, keys, worker, join, bins and freshness; exit 1 when a check fails."""
+    """Check broker, topics, keys, worker, join, bins, freshness, routers; exit 1 when a check fails."""
     from paritygate.cli.checks import all_checks  # noqa: PLC0415
 
     settings = kafka_settings(bootstrap)

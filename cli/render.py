@@ -109,6 +109,8 @@ def routers_line(decision: GateDecision, acks: Sequence[RouterAck]) -> Text:
             f"{clean(ack.router_id)} #{ack.sequence} {ack.weight} %" + ("" if current else f" ({clean(why)})"),
             style="" if current else "bold red",
         )
+        if ack.refused is not None:
+            text.append(f" (refused {clean(str(ack.refused))})", style="yellow")
     return text
 
 

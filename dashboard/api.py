@@ -16,6 +16,7 @@ from paritygate.dashboard.freshness import Look, complaints, sources
 from paritygate.dashboard.trends import COLUMNS, column, marks_of, points_of
 from paritygate.dashboard.verdict import verdict_of
 from paritygate.rollouts.review import Review
+from paritygate.schemas.ack import Refusal
 
 
 class _Answer(BaseModel):
@@ -83,6 +84,7 @@ class RouterModel(_Answer):
     state: str
     applied_at_ms: int
     heard_at_ms: int
+    refused: Refusal | None
 
 
 class RolloutModel(_Answer):
@@ -204,7 +206,7 @@ def rollout_model(entry: Entry, review: Review | None, told: tuple[str, ...]) ->
     routers = tuple(
         RouterModel(
             router_id=name, sequence=a.ack.sequence, weight=a.ack.weight, state=a.ack.state,
-            applied_at_ms=a.ack.applied_at_ms, heard_at_ms=a.at_ms,
+            applied_at_ms=a.ack.applied_at_ms, heard_at_ms=a.at_ms, refused=a.ack.refused,
         )
         for name, a in sorted(entry.routers.items())
     )  # fmt: skip

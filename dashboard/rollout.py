@@ -203,8 +203,9 @@ def _routers(entry: Entry, now_ms: int) -> Iterator[Block]:
         yield Paragraph("No router has reported.")
         return
     late = set(behind(entry, now_ms))
+    refuses = any(applied.ack.refused for applied in entry.routers.values())
     yield Table(
-        ("router", "decision", "weight", "state", "said"),
+        ("router", "decision", "weight", "state", "said", *(("refused",) if refuses else ())),
         tuple(
             (
                 name,
@@ -214,6 +215,7 @@ def _routers(entry: Entry, now_ms: int) -> Iterator[Block]:
                 if name in late and applied.ack.state == "applied"
                 else Mark(applied.ack.state),
                 When(applied.at_ms),
+                *((str(applied.ack.refused or "nothing"),) if refuses else ()),
             )
             for name, applied in sorted(entry.routers.items())
         ),

@@ -86,6 +86,9 @@ class Source(StrEnum):
     BREAKER = "breaker"
 
 
+#: Decisions of this rollout that change nothing though somebody meant them to; all of them are of another decider,
+#: or of an earlier one that does not know yet that it is cut off.
+_IGNORED = {Result.STALE, Result.FORKED, Result.ABSORBED}
 _STOPPED = {Stop.KILLED: Source.KILLED, Stop.LAPSED: Source.UNSUPERVISED, Stop.BREAKER: Source.BREAKER}
 
 
@@ -228,6 +231,8 @@ class DecisionWatcher:
         self._stops.switch.look()
         if self._stopped is not self._said:
             self._tell()
+        if self._follow.ready and self._acks.due:
+            self._acknowledge()
 
     def _change(self, coming: GateDecision | None, take: Callable[[], T]) -> T:
         """Let ``coming`` come into force, if it does: never its weight under the lease of the one before."""
@@ -271,11 +276,13 @@ class DecisionWatcher:
         if self._trusted is not None and (why := self._trusted.refusal(DECISION, raw, _headers(message))):
             self.warning = f"{DECISIONS.name} offset {message.offset()} is refused: {why}"
             self._error("signature")
+            self._refuse(message, raw, why)
             return
         try:
             decision = GateDecision.from_bytes(raw)
         except DecodeError:
             self._error("undecodable")
+            self._refuse(message, raw, "this version cannot read it")
             return
         before, live = self.state, self._follow.ready
         ours = decision.rollout_id == self._rollout_id
@@ -283,11 +290,23 @@ class DecisionWatcher:
         result = self._change(decision, read) if ours else read()
         if live and result is not Result.OTHER_ROLLOUT:
             self._metrics.inc(Counter.ROUTER_DECISIONS, rollout=self._rollout_id, result=result.value)
+            if result in _IGNORED:
+                self._acks.refuse(message.offset() or 0, f"decision {decision.sequence} is {result.value}")
         if self.state.digest != before.digest:
             self._take_effect()
             if live:
                 age_s = time.time() - message.timestamp()[1] / 1000
                 self._metrics.observe(Histogram.ROUTER_APPLY, max(0.0, age_s), rollout=self._rollout_id)
+
+    def _refuse(self, message: Message, raw: bytes, why: str) -> None:
+        """Have it told, if it claims to be about this rollout: others are for other routers to tell."""
+        try:
+            claimed = GateDecision.from_bytes(raw).rollout_id
+        except DecodeError:
+            key = message.key() or b""
+            claimed = (key if isinstance(key, str) else key.decode("utf-8", "replace")).partition("|")[0]
+        if claimed == self._rollout_id:
+            self._acks.refuse(message.offset() or 0, why)
 
     def _reach_end(self) -> None:
         if self._follow.ready:

@@ -5,10 +5,28 @@ from __future__ import annotations
 from typing import Self
 
 import orjson
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from paritygate.schemas.decision import first_problem
 from paritygate.schemas.errors import DecodeError
+
+_CONFIG = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class Refusal(BaseModel):
+    """The newest decision about its rollout that a router read and did not obey, and why.
+
+    ``offset``: of ``decisions.v1``. ``count``: how many it has refused since it started.
+    """
+
+    model_config = _CONFIG
+
+    offset: int = Field(ge=0)
+    reason: str
+    count: int = Field(ge=1)
+
+    def __str__(self) -> str:
+        return f"{self.count:,}, the last at offset {self.offset}: {self.reason}"
 
 
 class RouterAck(BaseModel):
@@ -16,10 +34,11 @@ class RouterAck(BaseModel):
 
     ``sequence`` is -1 before the first decision. ``state``: ``applied``, or why the weight is 0 whatever that
     decision says: ``lapsed`` (its lease has ended and no newer one has come), ``killed`` (a person turned this
-    router's kill switch), ``breaker`` (this router sees the candidate fail).
+    router's kill switch), ``breaker`` (this router sees the candidate fail). ``refused``: None where it has refused
+    nothing since it started.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+    model_config = _CONFIG
 
     schema_version: int = 1
     rollout_id: str
@@ -28,10 +47,11 @@ class RouterAck(BaseModel):
     weight: int
     applied_at_ms: int
     state: str = "applied"
+    refused: Refusal | None = None
 
     def to_bytes(self) -> bytes:
-        """Canonical JSON."""
-        return orjson.dumps(self.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)
+        """Canonical JSON; without what it does not say, so that earlier readers can read it."""
+        return orjson.dumps(self.model_dump(mode="json", exclude_none=True), option=orjson.OPT_SORT_KEYS)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:

@@ -9,7 +9,7 @@ import pytest
 from paritygate.router.breaker import Breaker
 from paritygate.router.state import RoutingState
 from paritygate.router.watcher import DecisionWatcher, Source
-from paritygate.schemas.ack import RouterAck
+from paritygate.schemas.ack import Refusal, RouterAck
 from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.decision import Action, GateDecision
 from paritygate.schemas.errors import ConfigError
@@ -141,7 +141,9 @@ def test_decisions_are_obeyed_as_they_come(bench: Bench) -> None:
 
     assert watcher.weight == 25
     assert watcher.state.ignored == {"stale": 1, "forked": 1, "other_rollout": 1}
-    assert [(a.sequence, a.weight) for a in bench.acks(2)] == [(2, 5), (3, 25)]
+    acks = [a for a in bench.acks(3) if a.sequence == 3 or a.refused is None]
+    assert [(a.sequence, a.weight) for a in acks] == [(2, 5), (3, 25)]
+    assert acks[-1].refused == Refusal(offset=2, reason="decision 2 is forked", count=2)
 
 
 def test_rollback_is_absorbing_across_a_restart(bench: Bench) -> None:
@@ -176,7 +178,8 @@ def test_broken_records_and_callbacks_stop_nothing(bench: Bench) -> None:
     bench.junk(None)
     bench.decide(decision(0, 5))
     until(lambda: watcher.weight == 5)
-    assert len(bench.acks(1)) == 1
+    until(lambda: len(bench.acks(2)) == 2)
+    assert [a.sequence for a in bench.acks(2)] == [-1, 0]
     watcher.close()
 
     errors = {x["kind"]: v for n, x, v in metrics.values() if n == "paritygate_router_errors_total"}
@@ -237,6 +240,23 @@ def test_only_signed_decisions_are_obeyed(bench: Bench) -> None:
     assert f"{DECISIONS.name} offset 3 is refused: it is not signed" in watcher.warning
     errors = {x["kind"]: v for n, x, v in metrics.values() if n == "paritygate_router_errors_total"}
     assert errors == {"signature": 3}
+    told = [a.refused for a in bench.acks(3)]
+    assert told[-1] == Refusal(offset=3, reason="it is not signed", count=3)
+
+
+def test_a_flood_of_refused_decisions_makes_no_flood_of_acknowledgements(bench: Bench) -> None:
+    """The first is told at once, the rest together, those of other rollouts not at all; what is in force stays."""
+    bench.create()
+    watcher = bench.watch(trusted_keys=TrustedKeys(PUBLIC, "pub"))
+    assert watcher.wait_ready(WAIT_S)
+    bench.decide(*(decision(n, 100, rollout_id="r2") for n in range(5)))
+    bench.decide(*(decision(n, 100) for n in range(500)))
+    until(lambda: any(a.refused and a.refused.count == 500 for a in bench.acks(1)))
+
+    acks = bench.acks(1)
+    assert len(acks) <= 5
+    assert {(a.sequence, a.weight, a.state) for a in acks} == {(-1, 0, "applied")}
+    assert acks[-1].refused == Refusal(offset=504, reason="it is not signed", count=500)
 
 
 def test_the_end_of_a_lease_is_local_and_no_rollback(bench: Bench) -> None:

@@ -6,7 +6,7 @@ from rich.console import Console, RenderableType
 
 from paritygate.cli.follow import Rung
 from paritygate.cli.render import UNKNOWN, instant, ladder_line, number, panel
-from paritygate.schemas.ack import RouterAck
+from paritygate.schemas.ack import Refusal, RouterAck
 from paritygate.schemas.decision import Action, GateDecision, VerdictRecord
 
 RUNGS = [Rung("shadow", 0), Rung("1", 1), Rung("5", 5), Rung("100", 100)]
@@ -66,6 +66,15 @@ def test_a_router_that_stopped_by_itself_says_why() -> None:
 
     assert "a #7 0 % (killed)" in text_of(panel(decision(Action.HOLD, "shadow", 0, "shadow"), [], [ack]))
     assert "a #7 0 % (killed)" in text_of(panel(decision(Action.HOLD, "5", 5, "5"), [], [ack]))
+
+
+def test_a_router_that_refuses_says_what() -> None:
+    """How many decisions, where the last one lies, and why."""
+    refused = Refusal(offset=17, reason="it is not signed", count=3)
+    ack = RouterAck(rollout_id="r1", router_id="a", sequence=7, weight=5, applied_at_ms=1, refused=refused)
+
+    text = text_of(panel(decision(Action.HOLD, "5", 5, "5"), [], [ack]))
+    assert "a #7 5 % (refused 3, the last at offset 17: it is not signed)" in text
 
 
 def test_no_control_characters_from_records() -> None:

@@ -6,9 +6,10 @@ import pytest
 
 from paritygate.dashboard import board as boards
 from paritygate.dashboard.board import Board, known
-from paritygate.dashboard.freshness import behind
+from paritygate.dashboard.freshness import Look, behind
+from paritygate.dashboard.rollout import rollout_parts
 from paritygate.rollouts.review import deeds_of
-from paritygate.schemas.ack import RouterAck
+from paritygate.schemas.ack import Refusal, RouterAck
 from paritygate.schemas.decision import Action
 from paritygate.schemas.signature import COMMAND, Signer, TrustedKeys
 from paritygate.schemas.topics import AUDIT, DECISIONS, ROLLOUTS, ROUTER_ACKS, WINDOWS
@@ -127,3 +128,19 @@ def test_a_router_that_does_not_obey_is_named() -> None:
 
     assert behind(entry, HEARD_MS) == []
     assert behind(entry, HEARD_MS + 60_000) == ["old"]
+
+
+def test_what_a_router_refused_stands_in_its_row() -> None:
+    """On the page and in the JSON; where nobody refuses anything there is no such column."""
+    follower = follower_of(LOGS)
+    board, refused = follower.board, Refusal(offset=17, reason="it is not signed", count=3)
+
+    def say(refusal: Refusal | None) -> str:
+        ack = RouterAck(rollout_id="s1", router_id="a", sequence=1, weight=0, applied_at_ms=1, refused=refusal)
+        board.take(ROUTER_ACKS.name, 0, HEARD_MS, b"a", ack.to_bytes())
+        look = Look(board=board, reading=follower.reading, bootstrap="b:1", now_ms=HEARD_MS)
+        (found,) = (p for p in rollout_parts(board.entries["s1"], None, look) if p.name == "routers")
+        return str(found.html)
+
+    assert "refused" not in say(None)
+    assert "3, the last at offset 17: it is not signed" in say(refused)
