@@ -1,6 +1,6 @@
-"""Snapshots: plain data as one compressed, versioned record.
+"""Snapshots: plain data as one versioned record.
 
-Law: bytes of an unknown version are refused, never guessed at.
+Law: bytes of an unknown version are refused, never guessed at. Whoever stores them compresses them.
 """
 
 from __future__ import annotations
@@ -13,24 +13,27 @@ import msgpack  # type: ignore[import-untyped]
 
 from paritygate.schemas.errors import DecodeError
 
-SNAPSHOT_VERSION: Final = 1
+SNAPSHOT_VERSION: Final = 2
+#: Its data were deflated here, and compressed again where they were stored.
+_DEFLATED: Final = 1
 
 
 def pack(plain: Mapping[str, Any]) -> bytes:
-    """Version byte, then msgpack, deflated."""
-    return bytes([SNAPSHOT_VERSION]) + zlib.compress(msgpack.packb(plain), 1)
+    """Version byte, then msgpack."""
+    return bytes([SNAPSHOT_VERSION]) + msgpack.packb(plain)
 
 
 def unpack(data: bytes) -> dict[str, Any]:
-    """Read :func:`pack` back.
+    """Read :func:`pack` back, or what the version before wrote.
 
     :raises DecodeError: the bytes are no snapshot, or one of a version that is not known.
     """
-    if not data or data[0] != SNAPSHOT_VERSION:
+    if not data or data[0] not in (_DEFLATED, SNAPSHOT_VERSION):
         version = data[0] if data else "none"
         raise DecodeError(f"snapshot version {version} is not known here (this is {SNAPSHOT_VERSION})")
     try:
-        plain = msgpack.unpackb(zlib.decompress(data[1:]), strict_map_key=False)
+        body = zlib.decompress(data[1:]) if data[0] == _DEFLATED else data[1:]
+        plain = msgpack.unpackb(body, strict_map_key=False)
     except (ValueError, zlib.error) as error:
         raise DecodeError(f"snapshot cannot be read: {error}") from error
     if not isinstance(plain, dict):

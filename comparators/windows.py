@@ -33,9 +33,12 @@ class Window:
     totals: dict[str, int] = field(default_factory=dict)
     examples: tuple[Example, ...] = ()
     changed: bool = True
+    #: Counts and histograms as plain data; None since something was added to them.
+    _plain: dict[str, Any] | None = field(default=None, compare=False, repr=False)
 
     def add_counts(self, counts: Counts) -> None:
         """Add counts of the first ``len(counts)`` cells."""
+        self._plain = None
         if len(counts) > len(self.counts):
             grown = np.zeros((len(counts), _NAMES), np.int64)
             grown[: len(self.counts)] = self.counts
@@ -44,6 +47,7 @@ class Window:
 
     def add_histogram(self, name: str, counts: Counts) -> None:
         """Add dense bucket counts."""
+        self._plain = None
         have = self.histograms.get(name)
         if have is None:
             self.histograms[name] = counts.copy()
@@ -64,7 +68,18 @@ class Window:
         return tally
 
     def to_plain(self) -> dict[str, Any]:
-        """The content as plain data, sparse; cells by the codes of the snapshot's vocabulary."""
+        """The content as plain data, sparse; cells by the codes of the snapshot's vocabulary.
+
+        Most windows of a snapshot are those of the one before, so their arrays are packed once.
+        """
+        if self._plain is None:
+            self._plain = self._packed_arrays()
+        return {
+            **self._plain, "totals": dict(self.totals), "changed": self.changed,
+            "examples": [[e.request_id, e.kind, e.detail, list(e.values)] for e in self.examples],
+        }  # fmt: skip
+
+    def _packed_arrays(self) -> dict[str, Any]:
         cells = np.flatnonzero(self.counts.any(axis=1))
         histograms = []
         for name, counts in self.histograms.items():
@@ -72,8 +87,7 @@ class Window:
             histograms.append([name, _packed(index), _packed(counts[index])])
         return {
             "cells": _packed(cells), "counts": _packed(self.counts[cells].ravel()), "names": list(COUNT_NAMES),
-            "histograms": histograms, "totals": self.totals, "changed": self.changed,
-            "examples": [[e.request_id, e.kind, e.detail, list(e.values)] for e in self.examples],
+            "histograms": histograms,
         }  # fmt: skip
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import replace
 from itertools import pairwise
 
@@ -1124,6 +1125,15 @@ def test_snapshots_of_another_kind_are_refused() -> None:
         PartitionJoin.restore(snapshot, partition=2)
 
     assert PartitionJoin.restore(snapshot, partition=1, partitions=4).partition == 1
+
+
+def test_a_snapshot_of_the_version_before_is_still_read() -> None:
+    """Version 1 deflated its data; a worker that is upgraded goes on from it."""
+    snapshot = PartitionJoin(1, 4).snapshot()
+    older = b"\x01" + zlib.compress(snapshot[1:])
+
+    assert snapshot[0] == 2
+    assert PartitionJoin.restore(older).snapshot() == PartitionJoin.restore(snapshot).snapshot()
 
 
 def test_topics_are_named_by_the_caller() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from paritygate.comparators.buckets import BUCKET_COUNTS
 from paritygate.comparators.segments import Vocabulary
 from paritygate.comparators.tally import COUNT_NAMES, INDEX
 from paritygate.comparators.windows import Window, Windows, groups
@@ -136,3 +137,21 @@ def test_counts_of_an_older_snapshot_are_found_by_name() -> None:
 
     assert counts.shape == (2, len(COUNT_NAMES))
     assert (int(counts[1, INDEX["pairs"]]), int(counts[1, INDEX["requests"]]), int(counts.sum())) == (4, 5, 9)
+
+
+def test_plain_data_follow_what_is_added_after_they_were_made() -> None:
+    """What a snapshot packed once is packed anew when a count or a bucket is added."""
+    window = Window()
+    counts = np.ones((1, len(COUNT_NAMES)), np.int64)
+    buckets = np.zeros(BUCKET_COUNTS["confidence"], np.int64)
+    for add in (
+        lambda: window.add_counts(counts),
+        lambda: window.add_histogram("confidence", buckets + 1),
+        lambda: window.add_histogram("confidence", buckets + 2),
+        lambda: window.bump("x", 1),
+    ):
+        before = window.to_plain()
+        add()
+
+        assert window.to_plain() != before
+        assert Window.from_plain(window.to_plain()).to_plain() == window.to_plain()
