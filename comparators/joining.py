@@ -19,7 +19,6 @@ from paritygate.comparators.measuring import Measured, examples_of, measure_alon
 from paritygate.comparators.pairing import BASELINE, CANDIDATE, Pairing
 from paritygate.comparators.rows import B1, I64, Rows
 from paritygate.comparators.scoring import Scored, count_scores
-from paritygate.comparators.seen import Seen
 from paritygate.comparators.segments import Vocabulary
 from paritygate.comparators.settings import JoinSettings
 from paritygate.comparators.tally import COUNT_NAMES, INDEX, Counts, merge_examples
@@ -101,7 +100,7 @@ class RolloutJoin:
     @property
     def forgotten(self) -> int:
         """Ids of settled requests and outcomes that were forgotten for want of room, in this process."""
-        return self.pairing.seen.forgotten + self.scored.seen.forgotten
+        return self.pairing.requests.forgotten + self.scored.seen.forgotten
 
     @property
     def finished(self) -> bool:
@@ -121,7 +120,7 @@ class RolloutJoin:
             rows, times, future = rows[ours], times[ours], future[ours]
             if not len(rows):
                 return newest
-        self.pairing.seen.horizon.note(source, times, batch.offset[rows])
+        self.pairing.requests.horizon.note(source, times, batch.offset[rows])
         self.windows.bump("future", times[future])
         for arm, part in self._arms(batch, rows, source, times):
             self._arrive(arm, part)
@@ -134,7 +133,7 @@ class RolloutJoin:
         times, _ = self._clamp(batch.event_at_ms[rows], batch.appended_at_ms[rows])
         ours = self._ours(times)
         rows, times, was_pending = rows[ours], times[ours], was_pending[ours]
-        self.pairing.seen.horizon.note(source, times, batch.offset[rows])
+        self.pairing.requests.horizon.note(source, times, batch.offset[rows])
         arms = batch.arm[rows]
         for arm in (BASELINE, CANDIDATE):
             mine = arms == arm
@@ -190,7 +189,7 @@ class RolloutJoin:
             self.windows.bump("evicted", evicted.event_at_ms)
             self._bins["evicted"] += len(evicted)
             self._count(measure_alone(arm, evicted, self._checks))
-        self._note_forgotten("forgotten", self.pairing.seen, rows.event_at_ms)
+        self._note_forgotten("forgotten", self.pairing.requests.forgotten, rows.event_at_ms)
         self._lap("aggregate")
 
     def unread(self, total: str, count: int) -> None:
@@ -200,9 +199,9 @@ class RolloutJoin:
         """
         self._unread[total] += count
 
-    def _note_forgotten(self, total: str, seen: Seen[Any], event_at_ms: I64) -> None:
+    def _note_forgotten(self, total: str, forgotten: int, event_at_ms: I64) -> None:
         """Ids that had to be forgotten before ``dedupe_ms`` was over are told in the windows, and by a metric."""
-        count = seen.forgotten - self._forgotten[total]
+        count = forgotten - self._forgotten[total]
         if count:
             self._forgotten[total] += count
             self.windows.late(int(event_at_ms.min())).bump(total, count)
@@ -277,7 +276,7 @@ class RolloutJoin:
         fresh = self.scored.first([row[2] for row in rows], times, source, offsets)
         if replay:
             return
-        self._note_forgotten("outcome_forgotten", self.scored.seen, times)
+        self._note_forgotten("outcome_forgotten", self.scored.seen.forgotten, times)
         self.windows.bump("future", times[future])
         self.windows.bump("outcome_duplicate", times[~fresh])
         self._bins["outcome_duplicate"] += int((~fresh).sum())
@@ -318,7 +317,7 @@ class RolloutJoin:
         for total, count in self._unread.items():
             self.windows.late(watermark).bump(total, count)
         self._unread.clear()
-        self.pairing.seen.move(horizon)
+        self.pairing.requests.move(horizon)
 
     def reportable(self) -> Iterator[tuple[int, Window]]:
         """Closed windows to report, oldest first; then an empty one where nothing else shows time pass."""
@@ -365,7 +364,7 @@ class RolloutJoin:
             "retired": self.retired,
             "watermark_ms": self.watermark_ms, "reported_through": self._reported_through,
             "scored_ms": self.scored.newest_ms,
-            "seen_from": [self.pairing.seen.horizon.oldest, self.scored.seen.horizon.oldest],
+            "seen_from": [self.pairing.requests.horizon.oldest, self.scored.seen.horizon.oldest],
             "vocabulary": self._vocabulary.to_plain(),
             "windows": [[i, w.to_plain()] for i, w in sorted(self.windows.by_index.items())],
             "settled": self.windows.settled, "oldest_open": self.windows.oldest_open,
@@ -387,8 +386,8 @@ class RolloutJoin:
         join.watermark_ms = plain["watermark_ms"]
         if join.horizon_ms is not None:
             # Not advance(): what waits is read again only later, and its windows must not close before.
-            join.pairing.seen.move(join.horizon_ms)
-        horizons = join.pairing.seen.horizon, join.scored.seen.horizon
+            join.pairing.requests.move(join.horizon_ms)
+        horizons = join.pairing.requests.horizon, join.scored.seen.horizon
         for horizon, oldest_slice in zip(horizons, plain.get("seen_from", (None, None)), strict=True):
             if oldest_slice is not None:
                 horizon.forget_before(oldest_slice)

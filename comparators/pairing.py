@@ -8,15 +8,14 @@ were read and on the horizon, never on when they were paired: so re-reading them
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import repeat
 from typing import Final
 
 import numpy as np
 
+from paritygate.comparators.requests import Requests
 from paritygate.comparators.rows import B1, I64, Rows
-from paritygate.comparators.seen import MAX_KEYS, Seen
+from paritygate.comparators.seen import MAX_KEYS
 
 BASELINE: Final = 0
 CANDIDATE: Final = 1
@@ -26,23 +25,22 @@ _NOWHERE: Final = -1
 
 
 class Pending:
-    """Rows that wait for their other arm: slots of columns, and a dict from request id to slot.
+    """Rows that wait for their other arm, in slots of columns.
 
     Memory: 70 bytes a slot and the strings of the rows; slots are reused, their number never shrinks.
     """
 
     def __init__(self) -> None:
-        self.slots: dict[str, int] = {}
         self._columns = Rows.empty(_SMALLEST)
         self._live: B1 = np.zeros(_SMALLEST, np.bool_)
         self._free: I64 = np.arange(_SMALLEST - 1, -1, -1, dtype=np.int64)
         self._free_count = _SMALLEST
 
     def __len__(self) -> int:
-        return len(self.slots)
+        return len(self._live) - self._free_count
 
-    def add(self, rows: Rows) -> None:
-        """Let rows wait. Their ids must not be waiting already."""
+    def add(self, rows: Rows) -> I64:
+        """Let rows wait; returns the slot of each."""
         count = len(rows)
         if count > self._free_count:
             self._grow(count)
@@ -51,16 +49,11 @@ class Pending:
         for mine, theirs in zip(self._columns.columns(), rows.columns(), strict=True):
             mine[slots] = theirs
         self._live[slots] = True
-        self.slots.update(zip(rows.request_id.tolist(), slots.tolist(), strict=True))
+        return slots
 
-    def find(self, request_ids: Iterable[str]) -> I64:
-        """Slot of each id that waits, -1 of the others; the ids found wait no longer (see :meth:`release`)."""
-        return np.fromiter(map(self.slots.pop, request_ids, repeat(_NOWHERE)), np.int64)
-
-    def peek(self, request_id: str) -> Rows | None:
-        """The waiting row of an id."""
-        slot = self.slots.get(request_id)
-        return None if slot is None else self._columns.take(np.array([slot], np.int64))
+    def peek(self, slots: I64) -> Rows:
+        """The rows in these slots."""
+        return self._columns.take(slots)
 
     def release(self, slots: I64) -> Rows:
         """The rows in these slots; the slots become free."""
@@ -73,37 +66,31 @@ class Pending:
         self._free_count += len(slots)
         return rows
 
-    def expire(self, before_ms: int) -> Rows:
-        """Take out all rows with ``event_at_ms < before_ms``."""
-        return self._drop(np.flatnonzero(self._live & (self._columns.event_at_ms < before_ms)))
+    def before(self, event_at_ms: int) -> I64:
+        """Slots of all rows of an earlier time."""
+        return np.flatnonzero(self._live & (self._columns.event_at_ms < event_at_ms))
 
-    def evict(self, count: int) -> Rows:
-        """Take out the ``count`` oldest rows by (event time, source, offset)."""
+    def oldest(self, count: int) -> I64:
+        """Slots of the ``count`` oldest rows by (event time, source, offset)."""
         live = np.flatnonzero(self._live)
         if count <= 0:
-            return self._drop(live[:0])
+            return live[:0]
         if count < len(live):
             times = self._columns.event_at_ms[live]
             last = np.partition(times, count - 1)[count - 1]
             older, tied = live[times < last], live[times == last]
             order = np.lexsort((self._columns.offset[tied], self._columns.source[tied]))
             live = np.concatenate((older, tied[order][: count - len(older)]))
-        return self._drop(live)
+        return live
 
     def oldest_ms(self) -> int | None:
         """Event time of the oldest waiting row; None where none waits."""
-        return int(self._columns.event_at_ms[self._live].min()) if self.slots else None
+        return int(self._columns.event_at_ms[self._live].min()) if len(self) else None
 
     def offsets(self, source: int) -> I64:
         """Sorted offsets of the rows of one source."""
         offsets: I64 = np.sort(self._columns.offset[self._live & (self._columns.source == source)])
         return offsets
-
-    def _drop(self, slots: I64) -> Rows:
-        rows = self.release(slots)
-        for request_id in rows.request_id.tolist():
-            del self.slots[request_id]
-        return rows
 
     def _grow(self, room: int) -> None:
         old = len(self._live)
@@ -142,7 +129,7 @@ class Pairing:
 
     def __init__(self, dedupe_ms: int, max_seen: int = MAX_KEYS) -> None:
         self.pending: tuple[Pending, Pending] = (Pending(), Pending())
-        self.seen: Seen[str] = Seen(dedupe_ms, max_seen)
+        self.requests = Requests(dedupe_ms, max_seen)
 
     def arrive(self, arm: int, rows: Rows, horizon_ms: int | None) -> Arrival:
         """Take in rows of one arm, in offset order.
@@ -151,82 +138,71 @@ class Pairing:
         late. None: nothing is settled yet. So is one
         of a time that had to be forgotten for want of room.
         """
-        ids: list[str] = rows.request_id.tolist()
-        distinct = set(ids)
-        unfiled = self.seen.has_none(distinct)
-        fresh = self._first_of_request(arm, ids, distinct, unfiled=unfiled)
-        first = rows if fresh is None else rows.take(fresh)
-        other = 1 - arm
-        slots = self.pending[other].find(ids if fresh is None else first.request_id.tolist())
-        hit = slots >= 0
+        known, other = self.requests, 1 - arm
+        places = known.enter(rows.request_id)
+        fresh = known.is_first(places)
+        fresh &= (known.waiting[arm][places] == _NOWHERE) & ~known.is_settled(arm, places)
+        if fresh.all():
+            first, at, repeats = rows, places, Rows.empty()
+        else:
+            first, at, repeats = rows.take(fresh), places[fresh], rows.take(~fresh)
+        slots = known.waiting[other][at]
+        hit = slots != _NOWHERE
         partners = self.pending[other].release(slots[hit])
+        known.waiting[other, at[hit]] = _NOWHERE
         mine, alone = _parted(first, hit)
         baseline, candidate = (mine, partners) if arm == BASELINE else (partners, mine)
-        self.seen.add_pairs(mine.request_id.tolist(), baseline.event_at_ms, candidate.event_at_ms, unfiled=unfiled)
-        late = self._wait(arm, alone, horizon_ms, unfiled=unfiled) if len(alone) else alone
-        repeats = rows.take(~fresh) if fresh is not None else Rows.empty()
-        return Arrival(first, baseline, candidate, late, repeats, self._conflicts(arm, repeats))
+        known.settle_pairs(at[hit], baseline.event_at_ms, candidate.event_at_ms)
+        late = self._wait(arm, alone, at[~hit], horizon_ms) if len(alone) else alone
+        conflicting = self._conflicts(arm, repeats, places[~fresh])
+        return Arrival(first, baseline, candidate, late, repeats, conflicting)
 
     def expire(self, arm: int, horizon_ms: int) -> Rows:
         """Rows whose other arm did not come before the horizon; they are settled now."""
-        rows = self.pending[arm].expire(horizon_ms)
-        self.seen.add(arm, rows.request_id.tolist(), rows.event_at_ms)
-        return rows
+        return self._give_up(arm, self.pending[arm].before(horizon_ms))
 
     def evict(self, arm: int, max_pending: int) -> Rows:
         """The oldest rows beyond the bound; they are settled now."""
-        rows = self.pending[arm].evict(len(self.pending[arm]) - max_pending)
-        self.seen.add(arm, rows.request_id.tolist(), rows.event_at_ms)
-        return rows
+        return self._give_up(arm, self.pending[arm].oldest(len(self.pending[arm]) - max_pending))
 
     def replay(self, arm: int, rows: Rows, was_pending: B1) -> None:
         """Take in rows that were counted before a restart: let them wait again, or only remember them."""
-        self.pending[arm].add(rows.take(was_pending))
-        settled = rows.take(~was_pending)
-        self.seen.add(arm, settled.request_id.tolist(), settled.event_at_ms)
+        places = self.requests.enter(rows.request_id)
+        self.requests.waiting[arm, places[was_pending]] = self.pending[arm].add(rows.take(was_pending))
+        self.requests.settle(arm, places[~was_pending], rows.event_at_ms[~was_pending])
 
-    def _first_of_request(self, arm: int, ids: list[str], distinct: set[str], *, unfiled: bool) -> B1 | None:
-        """Mask of the rows whose id this arm has not shown before; None where that is all of them."""
-        waiting = self.pending[arm].slots.keys()
-        known = set() if unfiled else self.seen.known(arm, distinct)
-        if not waiting.isdisjoint(distinct):
-            known |= waiting & distinct
-        if not known and len(distinct) == len(ids):
-            return None
-        fresh = np.zeros(len(ids), np.bool_)
-        for i, request_id in enumerate(ids):
-            if request_id not in known:
-                known.add(request_id)
-                fresh[i] = True
-        return fresh
+    def _give_up(self, arm: int, slots: I64) -> Rows:
+        rows = self.pending[arm].release(slots)
+        if len(rows):
+            places = self.requests.find(rows.request_id)
+            self.requests.waiting[arm, places] = _NOWHERE
+            self.requests.settle(arm, places, rows.event_at_ms)
+        return rows
 
-    def _wait(self, arm: int, rows: Rows, horizon_ms: int | None, *, unfiled: bool) -> Rows:
+    def _wait(self, arm: int, rows: Rows, places: I64, horizon_ms: int | None) -> Rows:
         """Let unpaired rows wait, except the late ones, which are returned."""
         # Before what is remembered nobody can say whether it is a repeat.
-        known = [ms for ms in (horizon_ms, self.seen.horizon.from_ms) if ms is not None]
+        known = [ms for ms in (horizon_ms, self.requests.horizon.from_ms) if ms is not None]
         late = rows.event_at_ms < max(known) if known else np.zeros(len(rows), np.bool_)
-        ids = [] if unfiled else rows.request_id.tolist()
-        settled = self.seen.settled_without(arm, set(ids))
-        if settled:
-            late |= np.fromiter((i in settled for i in ids), np.bool_, len(ids))
+        late |= self.requests.is_settled(1 - arm, places)
         if not late.any():
-            self.pending[arm].add(rows)
+            self.requests.waiting[arm, places] = self.pending[arm].add(rows)
             return Rows.empty()
-        self.pending[arm].add(rows.take(~late))
+        self.requests.waiting[arm, places[~late]] = self.pending[arm].add(rows.take(~late))
         too_late = rows.take(late)
-        self.seen.add(arm, too_late.request_id.tolist(), too_late.event_at_ms)
+        self.requests.settle(arm, places[late], too_late.event_at_ms)
         return too_late
 
-    def _conflicts(self, arm: int, repeats: Rows) -> B1:
+    def _conflicts(self, arm: int, repeats: Rows, places: I64) -> B1:
         """Which repeats say something else than the event that still waits."""
         found = np.zeros(len(repeats), np.bool_)
         if not len(repeats):
             return found
-        for i, request_id in enumerate(repeats.request_id.tolist()):
-            waiting = self.pending[arm].peek(request_id)
-            if waiting is not None:
-                found[i] = _content(waiting, 0) != _content(repeats, i)
-        self.seen.add(arm, repeats.request_id.tolist(), repeats.event_at_ms)
+        slots = self.requests.waiting[arm][places]
+        some = np.flatnonzero(slots != _NOWHERE)
+        waiting = self.pending[arm].peek(slots[some])
+        found[some] = [_content(waiting, n) != _content(repeats, i) for n, i in enumerate(some.tolist())]
+        self.requests.settle(arm, places, repeats.event_at_ms)
         return found
 
 

@@ -373,7 +373,7 @@ class PartitionJoin:
             return source.to_plain(source.replay.start, source.replay.pending)
         found: list[I64] = [p.offsets(number) for r in self._rollouts.values() for p in r.pairing.pending]
         pending = np.sort(np.concatenate(found)) if found else np.zeros(0, np.int64)
-        starts = [r.pairing.seen.horizon.first_offset(number) for r in self._rollouts.values()]
+        starts = [r.pairing.requests.horizon.first_offset(number) for r in self._rollouts.values()]
         if number == OUTCOMES:
             starts = [r.scored.first_offset(number) for r in self._rollouts.values()]
         start = min([source.applied, *pending[:1].tolist(), *(s for s in starts if s is not None)])

@@ -43,8 +43,8 @@ class Scored:
                 self.newest_ms = at_ms
                 self.seen.move(at_ms)
             key = (outcome.request_id, outcome.measure)
-            fresh[i] = not self.seen.known(0, {key})
-            self.seen.add(0, [key], event_at_ms[i : i + 1])
+            fresh[i] = key not in self.seen
+            self.seen.add(key, at_ms)
         return fresh
 
     def first_offset(self, source: int) -> int | None:

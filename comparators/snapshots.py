@@ -20,7 +20,7 @@ _DEFLATED: Final = 1
 
 def pack(plain: Mapping[str, Any]) -> bytes:
     """Version byte, then msgpack."""
-    return bytes([SNAPSHOT_VERSION]) + msgpack.packb(plain)
+    return b"".join((bytes([SNAPSHOT_VERSION]), msgpack.packb(plain)))
 
 
 def unpack(data: bytes) -> dict[str, Any]:

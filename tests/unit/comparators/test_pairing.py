@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paritygate.comparators.pairing import BASELINE, CANDIDATE, Pairing, Pending
-from paritygate.comparators.rows import I64, Rows
-from paritygate.comparators.seen import Seen
+from paritygate.comparators.rows import Rows
 
 
 def rows(ids: list[str], at_ms: list[int] | int = 0, source: int = 0, offset: int = 0) -> Rows:
@@ -29,8 +28,8 @@ def ids_of(found: Rows) -> list[str]:
     return ids
 
 
-def slots(values: list[int]) -> I64:
-    return np.array(values, np.int64)
+def waiting(pairing: Pairing, arm: int) -> set[str]:
+    return set(pairing.requests.ids(arm))
 
 
 def test_slots_are_used_again_and_grow_with_need() -> None:
@@ -38,8 +37,7 @@ def test_slots_are_used_again_and_grow_with_need() -> None:
     pending = Pending()
     for turn in range(10):
         ids = [f"{turn}-{i}" for i in range(10_000)]
-        pending.add(rows(ids, list(range(10_000))))
-        found = pending.release(pending.find(ids[::-1]))
+        found = pending.release(pending.add(rows(ids, list(range(10_000))))[::-1])
 
         assert ids_of(found) == ids[::-1]
         assert found.output.tolist() == [f"answer {i}" for i in ids[::-1]]
@@ -51,31 +49,31 @@ def test_released_rows_let_go_of_their_strings() -> None:
     """A free slot holds no id, label or output."""
     pending = Pending()
     pending.add(rows(["a", "b"], [1, 2]))
-    pending.expire(2)
+    pending.release(pending.before(2))
 
-    assert pending.peek("a") is None
+    assert [r for r in pending._columns.request_id.tolist() if r] == ["b"]
     assert [o for o in pending._columns.output.tolist() if o] == ["answer b"]
 
 
-def test_the_oldest_are_evicted_by_time_then_offset() -> None:
+def test_the_oldest_are_told_by_time_then_offset() -> None:
     """Order of arrival and place in memory do not matter."""
     pending = Pending()
-    pending.add(rows(["late", "c", "b", "a"], [9, 5, 5, 5], offset=10))
+    slots = pending.add(rows(["late", "c", "b", "a"], [9, 5, 5, 5], offset=10))
     pending.add(rows(["early", "other"], [1, 5], source=1))
-    pending.release(pending.find(["b"]))
+    pending.release(slots[2:3])
     pending.add(rows(["d"], [5], offset=11))
 
-    assert sorted(ids_of(pending.evict(3))) == ["c", "d", "early"]
-    assert ids_of(pending.evict(0)) == []
-    assert sorted(ids_of(pending.evict(99))) == ["a", "late", "other"]
+    assert sorted(ids_of(pending.release(pending.oldest(3)))) == ["c", "d", "early"]
+    assert ids_of(pending.peek(pending.oldest(0))) == []
+    assert sorted(ids_of(pending.peek(pending.oldest(99)))) == ["a", "late", "other"]
 
 
 def test_waiting_offsets_are_told_by_source() -> None:
     """Sorted, one source at a time: what a snapshot keeps of them."""
     pending = Pending()
-    pending.add(rows(["a", "b", "c"], offset=7))
+    slots = pending.add(rows(["a", "b", "c"], offset=7))
     pending.add(rows(["d"], source=1, offset=3))
-    pending.release(pending.find(["b"]))
+    pending.release(slots[1:2])
 
     assert pending.offsets(0).tolist() == [7, 9]
     assert pending.offsets(1).tolist() == [3]
@@ -87,7 +85,7 @@ def test_the_oldest_waiting_event_is_known() -> None:
     assert pending.oldest_ms() is None
     pending.add(rows(["a", "b"], [-7, 5]))
     assert pending.oldest_ms() == -7
-    pending.expire(0)
+    pending.release(pending.before(0))
 
     assert pending.oldest_ms() == 5
 
@@ -102,53 +100,8 @@ def test_an_arrival_is_split_without_remainder() -> None:
     assert ids_of(got.first) == ["a", "c", "old"]
     assert ids_of(got.late) == ["old"]
     assert ids_of(got.repeats) == ["c", "a"]
-    assert list(pairing.pending[BASELINE].slots) == ["c"]
-    assert list(pairing.pending[CANDIDATE].slots) == ["b"]
-
-
-def test_a_repeat_is_known_for_dedupe_ms_after_it_could_settle() -> None:
-    """Whatever the place in its generation: known at least ``dedupe_ms``, forgotten after twice that."""
-    for at_ms in (10_000, 10_500, 10_999):
-        seen: Seen[str] = Seen(1_000)
-        seen.add(BASELINE, ["a"], slots([at_ms]))
-        seen.move(at_ms + 1_000)
-        assert seen.known(BASELINE, {"a", "b"}) == {"a"}
-        assert seen.known(CANDIDATE, {"a"}) == set()
-        assert seen.settled_without(CANDIDATE, {"a"}) == {"a"}
-        seen.move(at_ms + 2_000)
-        assert seen.known(BASELINE, {"a"}) == set()
-
-
-def test_a_horizon_that_steps_back_forgets_nothing_more() -> None:
-    """Ids were once forgotten when the watermark stepped back and on again (two rotations in a row)."""
-    seen: Seen[str] = Seen(1_000)
-    seen.add_pairs(["a"], slots([10_000]), slots([10_000]))
-    for horizon_ms in (10_900, 9_900, 11_000, 9_000, 11_100):
-        seen.move(horizon_ms)
-
-    assert seen.known(BASELINE, {"a"}) == seen.known(CANDIDATE, {"a"}) == {"a"}
-
-
-def test_arms_that_disagree_on_time_are_remembered_by_their_own() -> None:
-    """The older stamp is forgotten first, the other not with it."""
-    seen: Seen[str] = Seen(1_000)
-    seen.add_pairs(["a", "b"], slots([1_000, 5_000]), slots([5_000, 5_000]))
-    seen.move(4_000)
-
-    assert seen.known(BASELINE, {"a", "b"}) == {"b"}
-    assert seen.known(CANDIDATE, {"a", "b"}) == {"a", "b"}
-
-
-def test_events_beyond_memory_are_not_filed() -> None:
-    """What is older than all that is remembered leaves no trace that a replay would not leave."""
-    seen: Seen[str] = Seen(1_000)
-    seen.move(10_000)
-    seen.add(BASELINE, ["old", "new"], slots([2_000, 9_500]))
-    seen.horizon.note(0, slots([2_000, 9_500, 9_000]), slots([3, 4, 9]))
-
-    assert seen.known(BASELINE, {"old", "new"}) == {"new"}
-    assert seen.horizon.first_offset(0) == 4
-    assert seen.horizon.first_offset(1) is None
+    assert waiting(pairing, BASELINE) == {"c"}
+    assert waiting(pairing, CANDIDATE) == {"b"}
 
 
 @settings(max_examples=80, derandomize=True, deadline=None)
@@ -162,7 +115,7 @@ def test_events_beyond_memory_are_not_filed() -> None:
 def test_pairing_equals_a_plain_dict(events: list[tuple[int, str, int]], sizes: list[int]) -> None:
     """Any events in batches of any size: the pairs, repeats and waiting ids of two dicts and a set."""
     pairing = Pairing(1_000)
-    waiting: tuple[dict[str, int], dict[str, int]] = ({}, {})
+    alone: tuple[dict[str, int], dict[str, int]] = ({}, {})
     shown: set[tuple[int, str]] = set()
     want_pairs: list[tuple[str, int, int]] = []
     want_repeats = 0
@@ -171,9 +124,9 @@ def test_pairing_equals_a_plain_dict(events: list[tuple[int, str, int]], sizes: 
             want_repeats += 1
             continue
         shown.add((arm, request_id))
-        other = waiting[1 - arm].pop(request_id, None)
+        other = alone[1 - arm].pop(request_id, None)
         if other is None:
-            waiting[arm][request_id] = at_ms
+            alone[arm][request_id] = at_ms
         else:
             want_pairs.append((request_id, *((at_ms, other) if arm == BASELINE else (other, at_ms))))
     got_pairs: list[tuple[str, int, int]] = []
@@ -192,7 +145,8 @@ def test_pairing_equals_a_plain_dict(events: list[tuple[int, str, int]], sizes: 
 
     assert sorted(got_pairs) == sorted(want_pairs)
     assert got_repeats == want_repeats
-    assert [set(p.slots) for p in pairing.pending] == [set(w) for w in waiting]
+    assert [waiting(pairing, arm) for arm in (BASELINE, CANDIDATE)] == [set(a) for a in alone]
+    assert [len(p) for p in pairing.pending] == [len(a) for a in alone]
 
 
 @pytest.mark.parametrize("arm", [BASELINE, CANDIDATE])
@@ -203,7 +157,7 @@ def test_a_replay_rebuilds_what_waits_and_what_is_known(arm: int) -> None:
     pairing.replay(arm, again, np.array([True, False, False]))
     pairing.replay(1 - arm, rows(["b"], 500), np.array([False]))
 
-    assert list(pairing.pending[arm].slots) == ["a"]
-    assert pairing.seen.known(arm, {"a", "b"}) == {"b"}
-    assert pairing.seen.known(1 - arm, {"a", "b"}) == {"b"}
-    assert pairing.seen.settled_without(arm, {"b"}) == set()
+    assert waiting(pairing, arm) == {"a"}
+    at = pairing.requests.find(again.request_id)
+    assert pairing.requests.is_settled(arm, at).tolist() == [False, True, True]
+    assert pairing.requests.is_settled(1 - arm, at).tolist() == [False, True, True]

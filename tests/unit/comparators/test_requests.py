@@ -1,0 +1,156 @@
+"""What is known of request ids: the table they stand in, and how long settled ones are remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from paritygate.comparators.requests import Requests, hashes
+from paritygate.comparators.rows import I64, Objects
+
+BASELINE, CANDIDATE = 0, 1
+
+
+def texts(ids: Sequence[str]) -> Objects:
+    array = np.empty(len(ids), np.object_)
+    array[:] = ids
+    return array
+
+
+def times(*at_ms: int) -> I64:
+    return np.array(at_ms, np.int64)
+
+
+def colliding(ids: Sequence[str]) -> I64:
+    """A hash of three values, 0 among them: almost all ids fall together."""
+    return np.array([sum(map(ord, text)) % 3 for text in ids], np.int64)
+
+
+def settled(requests: Requests, arm: int, ids: Sequence[str]) -> set[str]:
+    """Which of the ids are remembered as settled."""
+    at = requests.find(texts(ids))
+    known = (at >= 0) & requests.is_settled(arm, at)
+    return {text for text, is_known in zip(ids, known.tolist(), strict=True) if is_known}
+
+
+@pytest.mark.parametrize("hashed", [hashes, colliding])
+def test_equal_ids_share_a_place_and_others_never_do(hashed: object) -> None:
+    """Also where every hash falls together, in one batch, across batches, and after the table was made anew."""
+    requests = Requests(1_000, hashed=hashed)  # type: ignore[arg-type]
+    ids = [f"r{n}" for n in (*range(150), *range(0, 150, 7), *range(149, -1, -3))]
+    places = requests.enter(texts(ids))
+    place_of = dict(zip(ids, places.tolist(), strict=True))
+    assert [place_of[i] for i in ids] == places.tolist()
+    assert len(set(place_of.values())) == len(place_of) == 150
+
+    again = [f"r{n}" for n in range(140, 160)]
+    assert [place_of.get(i) for i in again[:10]] == requests.enter(texts(again)).tolist()[:10]
+    assert (requests.find(texts(["nobody"])) == -1).all()
+
+
+def test_the_first_of_equal_places_is_told() -> None:
+    """In the order of the rows, whatever stood there before."""
+    requests = Requests(1_000)
+    for ids in (["a", "b", "a", "c", "b", "a"], ["c", "a", "c"]):
+        first = requests.is_first(requests.enter(texts(ids)))
+        assert first.tolist() == [i == ids.index(text) for i, text in enumerate(ids)]
+
+
+def test_what_is_forgotten_leaves_the_table() -> None:
+    """A million ids come and go: places for what is remembered; what waits stays, wherever it is moved."""
+    requests = Requests(1_000)
+    waits = requests.enter(texts(["waits"]))
+    requests.waiting[BASELINE, waits] = 7
+    for turn in range(100):
+        ids = texts([f"{turn}-{n}" for n in range(10_000)])
+        at_ms = np.full(10_000, turn * 1_000)
+        requests.settle_pairs(requests.enter(ids), at_ms, at_ms)
+        requests.move(turn * 1_000)
+        assert len(requests) <= 20_000
+        assert len(settled(requests, BASELINE, ids.tolist())) == 10_000
+    assert requests._mask < 1 << 18
+    assert requests.ids(BASELINE) == ["waits"]
+    assert requests.waiting[BASELINE, requests.find(texts(["waits"]))].tolist() == [7]
+
+
+def test_a_repeat_is_known_for_dedupe_ms_after_it_could_settle() -> None:
+    """Whatever the place in its slice: known at least ``dedupe_ms``, forgotten after twice that."""
+    for at_ms in (10_000, 10_500, 10_999):
+        requests = Requests(1_000)
+        requests.settle(BASELINE, requests.enter(texts(["a"])), times(at_ms))
+        requests.move(at_ms + 1_000)
+        assert settled(requests, BASELINE, ["a", "b"]) == {"a"}
+        assert settled(requests, CANDIDATE, ["a"]) == set()
+        requests.move(at_ms + 2_000)
+        assert settled(requests, BASELINE, ["a"]) == set()
+
+
+def test_a_horizon_that_steps_back_forgets_nothing_more() -> None:
+    """Ids were once forgotten when the watermark stepped back and on again (two rotations in a row)."""
+    requests = Requests(1_000)
+    requests.settle_pairs(requests.enter(texts(["a"])), times(10_000), times(10_000))
+    for horizon_ms in (10_900, 9_900, 11_000, 9_000, 11_100):
+        requests.move(horizon_ms)
+
+    assert settled(requests, BASELINE, ["a"]) == settled(requests, CANDIDATE, ["a"]) == {"a"}
+
+
+def test_arms_that_disagree_on_time_are_remembered_by_their_own() -> None:
+    """The older stamp is forgotten first, the other not with it."""
+    requests = Requests(1_000)
+    requests.settle_pairs(requests.enter(texts(["a", "b"])), times(1_000, 5_000), times(5_000, 5_000))
+    requests.move(4_000)
+
+    assert settled(requests, BASELINE, ["a", "b"]) == {"b"}
+    assert settled(requests, CANDIDATE, ["a", "b"]) == {"a", "b"}
+
+
+def test_events_beyond_memory_are_not_remembered() -> None:
+    """What is older than all that is remembered leaves no trace that a replay would not leave."""
+    requests = Requests(1_000)
+    requests.move(10_000)
+    requests.settle(BASELINE, requests.enter(texts(["old", "new"])), times(2_000, 9_500))
+    requests.horizon.note(0, times(2_000, 9_500, 9_000), times(3, 4, 9))
+
+    assert settled(requests, BASELINE, ["old", "new"]) == {"new"}
+    assert len(requests) == 1
+    assert requests.horizon.first_offset(0) == 4
+    assert requests.horizon.first_offset(1) is None
+
+
+kinds = st.sampled_from(["pairs", "baseline", "candidate", "move"])
+keys = st.lists(st.integers(0, 60), min_size=1, max_size=5)
+
+
+@given(st.lists(st.tuples(kinds, keys, st.integers(0, 9_000)), max_size=80), st.sampled_from([hashes, colliding]))
+@settings(max_examples=200, deadline=None)
+def test_memory_is_a_dict_with_an_age(acts: list[tuple[str, list[int], int]], hashed: object) -> None:
+    """Against a plain dict: a request is known while its slice is remembered, and never more than the bound are."""
+    requests = Requests(1_000, max_keys=8, hashed=hashed)  # type: ignore[arg-type]
+    known: dict[tuple[int, str], int] = {}
+    for act, numbers, at_ms in acts:
+        if act == "move":
+            requests.move(at_ms)
+            continue
+        ids = list(dict.fromkeys(map(str, numbers))) if act == "pairs" else list(map(str, numbers))
+        at = np.arange(at_ms, at_ms + len(ids))
+        places = requests.enter(texts(ids))
+        arms = {"pairs": (0, 1), "baseline": (0,), "candidate": (1,)}[act]
+        if act == "pairs":
+            requests.settle_pairs(places, at, at)
+        else:
+            requests.settle(arms[0], places, at)
+        for arm in arms:
+            for text, newest in zip(ids, at.tolist(), strict=True):
+                known[arm, text] = max(newest, known.get((arm, text), newest))
+        assert len(requests) <= 16
+        oldest_ms = requests.horizon.from_ms
+        remembered = {key for key, t in known.items() if oldest_ms is None or t >= oldest_ms}
+        for arm in (BASELINE, CANDIDATE):
+            expected = {text for a, text in remembered if a == arm}
+            assert settled(requests, arm, [str(k) for k in range(61)]) == expected
+        assert len(requests) == len({text for _, text in remembered})
