@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -144,14 +146,15 @@ def test_plain_data_follow_what_is_added_after_they_were_made() -> None:
     window = Window()
     counts = np.ones((1, len(COUNT_NAMES)), np.int64)
     buckets = np.zeros(BUCKET_COUNTS["confidence"], np.int64)
-    for add in (
+    changes: list[Callable[[], None]] = [
         lambda: window.add_counts(counts),
         lambda: window.add_histogram("confidence", buckets + 1),
         lambda: window.add_histogram("confidence", buckets + 2),
         lambda: window.bump("x", 1),
-    ):
+    ]
+    for change in changes:
         before = window.to_plain()
-        add()
+        change()
 
         assert window.to_plain() != before
         assert Window.from_plain(window.to_plain()).to_plain() == window.to_plain()
