@@ -418,7 +418,8 @@ class JoinKeeper:
             reports += join.take_reports(self._generations[partition])
             self._metrics.join_state(partition, join)
         self._stages.lap("aggregate")
-        await self._publish(reports)
+        # What cannot wait goes first, also before the whole windows of other partitions; the sort is stable.
+        await self._publish(sorted(reports, key=lambda r: not r.is_early))
         self._stages.lap("publish")
         self._metrics.stages(self._stages.took_s)
 

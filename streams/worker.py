@@ -27,6 +27,7 @@ from paritygate.schemas.topics import BULK, TOPICS
 from paritygate.streams.app import Spine, state_topic
 from paritygate.streams.collector import relax_collector
 from paritygate.streams.connect import aiokafka_config
+from paritygate.streams.lean import load_all
 from paritygate.streams.log_lines import described, start_logging
 from paritygate.streams.metrics import WorkerMetrics
 from paritygate.streams.settings import WorkerSettings
@@ -145,6 +146,7 @@ def run_worker(settings: WorkerSettings, confluent_ids: ConfluentIds | None = No
     :raises ParityGateError: before anything is started, when it cannot work.
     """
     start_logging(settings.log_level)
+    load_all()
     asyncio.run(check_cluster(settings))
     metrics = WorkerMetrics()
     _serve_metrics(settings, metrics)

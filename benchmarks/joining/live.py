@@ -8,7 +8,7 @@ is late by the time from the broker's append of the event that caused it.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -25,16 +25,17 @@ from joining.traffic import Traffic, Truth
 from joining.workers import Workers
 from paritygate.rollouts.plan import RolloutPlan
 from paritygate.schemas.client import KafkaSettings
-from paritygate.schemas.codec import encode
+from paritygate.schemas.codec import decode_report, encode
 from paritygate.schemas.decision import Action, GateDecision
 from paritygate.schemas.platform import PlatformEvent
 from paritygate.schemas.prediction import ARMS, ROLES, Arm, PredictionEvent, Status
 from paritygate.schemas.report import WindowReport
-from paritygate.schemas.topics import AUDIT, PLATFORM
+from paritygate.schemas.topics import AUDIT, PLATFORM, WINDOWS
 
 #: Rollouts that are ended by one out-of-memory event each, while the traffic goes on.
 HARD = 10
-#: Windows left out at both ends: the first wait for the start, the last for the silence to be believed.
+#: What is left out at both ends: the first windows wait for the start, when a dozen rollouts become known at
+#: once, the last for the silence to be believed.
 _EDGE_MS = 3_000
 _LEAD_MS = 12_000
 
@@ -82,7 +83,8 @@ def measure(bootstrap: str, name: str, folder: Path, traffic: Traffic, partition
             "feeder_late_ms": feeder_late_ms,
             "report_after_window_end_ms": _quantiles(_report_waits(reports, traffic)),
             "beyond_lateness_and_grace_ms": _quantiles(_report_waits(reports, traffic) - sum(waits.values())),
-            "hard_event_to_decision_ms": _quantiles(_decision_waits(stage)),
+            "hard_event_to_report_ms": _quantiles(_hard_waits(stage, _early_reports(stage))),
+            "hard_event_to_decision_ms": _quantiles(_hard_waits(stage, _rollbacks(stage))),
             **({"correct": False, "wrong": run.wrong} if run.wrong else {"correct": True}),
         }
     finally:
@@ -90,13 +92,13 @@ def measure(bootstrap: str, name: str, folder: Path, traffic: Traffic, partition
 
 
 def _break(stage: Stage, begins_at_ms: int, span_ms: int) -> None:
-    """One out-of-memory event for each of the hard rollouts, spread over the middle of the traffic."""
+    """One out-of-memory event for each of the hard rollouts, spread over the traffic but for its edges."""
     producer = Producer(stage.settings.confluent_producer(**{"linger.ms": 0}))
     time.sleep(max(0.0, begins_at_ms / 1000 - time.time()))
     for number in range(HARD):
         _answer(producer, stage, f"hard-{number}")
     for number in range(HARD):
-        due_ms = begins_at_ms + span_ms * (number + 1) // (HARD + 1)
+        due_ms = begins_at_ms + _EDGE_MS + (span_ms - 2 * _EDGE_MS) * (number + 1) // (HARD + 1)
         time.sleep(max(0.0, due_ms / 1000 - time.time()))
         event = PlatformEvent(
             rollout_id=f"hard-{number}",
@@ -141,18 +143,33 @@ def _report_waits(reports: Sequence[tuple[int, WindowReport]], traffic: Traffic)
     ])  # fmt: skip
 
 
-def _decision_waits(stage: Stage) -> np.ndarray[Any, Any]:
-    """Milliseconds from the append of each out-of-memory event to the rollback that it caused."""
+def _early_reports(stage: Stage) -> dict[str, int]:
+    """When the first early report of each hard rollout was appended, by the rollout's number."""
+    told: dict[str, int] = {}
+    for message in _read(stage, WINDOWS.name):
+        report = decode_report(message.value())
+        if report.is_early:
+            told.setdefault(report.rollout_id.removeprefix("hard-"), message.timestamp()[1])
+    return told
+
+
+def _rollbacks(stage: Stage) -> dict[str, int]:
+    """When the rollback of each hard rollout was appended, by the rollout's number."""
     decided: dict[str, int] = {}
     for message in _read(stage, AUDIT.name):
         decision = GateDecision.from_bytes(message.value() or b"")
         if decision.action is Action.ROLLBACK and decision.rollout_id.startswith("hard-"):
             decided.setdefault(decision.rollout_id.removeprefix("hard-"), message.timestamp()[1])
+    return decided
+
+
+def _hard_waits(stage: Stage, until: Mapping[str, int]) -> np.ndarray[Any, Any]:
+    """Milliseconds from the append of each out-of-memory event to what it caused."""
     appended = {
         (message.key() or b"").decode().removeprefix("pod-"): message.timestamp()[1]
         for message in _read(stage, PLATFORM.name)
     }
-    return np.array([decided[number] - appended[number] for number in appended if number in decided])
+    return np.array([until[number] - appended[number] for number in appended if number in until])
 
 
 def _read(stage: Stage, name: str) -> list[Message]:

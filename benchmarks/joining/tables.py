@@ -61,7 +61,8 @@ def beside(result: Result) -> str:
         lines += ["", f"Peak memory over {memory['pairs']:,} pairs at {memory['partitions']} partitions: "]
         lines[-1] += f"{memory['peak_rss_mib']:,} MiB{grown}."
     if latency := result["latency"]:
-        kinds = ("report_after_window_end_ms", "beyond_lateness_and_grace_ms", "hard_event_to_decision_ms")
+        kinds = ("report_after_window_end_ms", "beyond_lateness_and_grace_ms", "hard_event_to_report_ms",
+                 "hard_event_to_decision_ms")  # fmt: skip
         found = [
             (kind.removesuffix("_ms").replace("_", " "),
              *(f"{latency[kind].get(p, 0):,}" for p in ("count", "p50", "p99", "max")))

@@ -11,8 +11,9 @@ import pytest
 from paritygate.comparators.partition import PartitionJoin
 from paritygate.schemas.codec import decode_report, encode
 from paritygate.schemas.columnar import decode_batches
+from paritygate.schemas.platform import PlatformEvent
 from paritygate.schemas.prediction import Arm
-from paritygate.schemas.topics import PREDICTIONS_PRIMARY, PREDICTIONS_SHADOW, dead_letter_topic
+from paritygate.schemas.topics import PLATFORM, PREDICTIONS_PRIMARY, PREDICTIONS_SHADOW, dead_letter_topic
 from paritygate.streams import join as module
 from paritygate.streams.join import JoinKeeper
 from paritygate.streams.metrics import WorkerMetrics
@@ -285,3 +286,21 @@ async def test_what_follows_is_asked_for_while_what_came_is_applied(bench: Bench
     assert [asked[PRIMARY, 0] for asked in bench.memory.asked if (PRIMARY, 0) in asked][:8] == list(range(8))
     bins = bench.saved().bins()
     assert (bins["paired"], bins["poison"]) == (22, 1)
+
+
+async def test_grave_events_are_told_before_whole_windows(bench: Bench, event: Event) -> None:
+    """A memory exhaustion in the open window goes out ahead of the windows that closed in the same round."""
+    ours, theirs = zip(*(both(event, n, NOW_MS + n * 1_000) for n in range(30)), strict=True)
+    bench.memory.append(PRIMARY, ours)
+    bench.memory.append(SHADOW, theirs)
+    died = PlatformEvent(rollout_id="r", arm=Arm.CANDIDATE, model_version="1", instance_id="i",
+                         event_at_ms=NOW_MS + 29_000, running_ms=1, gpu_ooms=1)  # fmt: skip
+    bench.memory.append(PLATFORM.name, [(died.event_at_ms, b"i", encode(died))])
+    await bench.keeper.take([0], Membership(group="g", generation=1, member_id="m"))
+    await bench.read_all()
+    await bench.keeper.close()
+
+    early, *rest = [decode_report(o.value) for o in bench.memory.sent]
+    assert early.is_early
+    assert len([r for r in rest if r.cells]) > 1
+    assert not any(r.is_early for r in rest)
