@@ -16,7 +16,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; 
 	  "$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null && { echo "$$p"; break; }; \
 	done)
 
-.PHONY: help setup demo test check calibrate faults-commands faults-join docs lock broker-up broker-down clean bench-evaluation bench-join
+.PHONY: help setup demo test check calibrate faults-commands faults-join docs lock broker-up broker-down clean bench-evaluation bench-join bench-dashboard
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ bench-join: setup ## measure the join and its peers on a real Kafka into benchma
 
 docs: setup ## refresh the tables and snippets in README.md and docs/ from the code
 	@"$(BIN)/python" docs/build.py
+
+bench-dashboard: setup ## time the page with 1,000 segments and 200 viewers into benchmarks/results
+	@"$(BIN)/python" benchmarks/dashboard.py --json benchmarks/results/dashboard.json $(ARGS)
 
 .PHONY: lint
 lint: setup

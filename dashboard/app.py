@@ -46,6 +46,8 @@ from paritygate.schemas.prediction import Arm
 
 #: Largest body of a hook.
 MAX_BODY_BYTES: Final = 64 * 1024
+#: How often evidence of open rollouts is added up though nobody looks.
+WARM_EVERY_S: Final = 3.0
 #: Most open streams.
 MAX_STREAMS: Final = 1000
 _STATIC: Final = {
@@ -85,9 +87,11 @@ def create_app(follower: Follower, settings: DashboardSettings, now_ms: Callable
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         site.loop = asyncio.get_running_loop()
         follower.start()
+        warming = asyncio.create_task(site.keep_warm())
         try:
             yield
         finally:
+            warming.cancel()
             await asyncio.to_thread(follower.close)
 
     get, post = ["GET"], ["POST"]
@@ -134,11 +138,30 @@ class _Site:
         self.loop: asyncio.AbstractEventLoop | None = None
         self._reviews = Reviews(follower)
         self._worst = WorstSegments(self.metrics)
+        self._warmed: set[str] = set()
         self._channels: dict[str, Channel] = {}
         self._document = orjson.dumps(openapi.document(settings.version))
         follower.on_change(self._changed)
 
+    async def keep_warm(self) -> None:
+        """So that the first visitor need not wait for what has gathered since the last one."""
+        while True:
+            for name in [name for name, entry in self.follower.board.entries.copy().items() if entry.active]:
+                await asyncio.to_thread(self._warm, name)
+            await asyncio.sleep(WARM_EVERY_S)
+
     # What a page is made of; these run in threads.
+
+    def _warm(self, name: str) -> None:
+        with self.follower.board.lock:
+            entry = self.follower.board.entries.get(name)
+            if entry is None or entry.ledger is None or not self.follower.board.complete:
+                return
+            if name not in self._warmed:
+                self._warmed.add(name)
+                self._reviews.of(entry)
+            else:
+                entry.ledger.settle()
 
     def _overview(self) -> tuple[Part, ...]:
         with self.follower.board.lock:

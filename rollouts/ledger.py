@@ -200,6 +200,10 @@ class Ledger:
             obeyed=(int(self._obeyed[0]), int(self._obeyed[1])),
         )
 
+    def settle(self) -> None:
+        """Add up what has come since the last look, which the next look would do; changes nothing that it shows."""
+        self._settle()
+
     def newest_windows(self) -> Iterator[Tally]:
         """The windows of the stage that every partition has come to report, the newest first, while kept."""
         self._settle()

@@ -394,3 +394,15 @@ def test_an_early_report_of_an_owner_before_never_replaces_a_whole_one() -> None
     assert early.is_early
     assert book.take(early) is None
     assert (book.whole.totals["ooms.candidate"], book.whole.count("pairs")) == (1, 17)
+
+
+def test_settling_changes_nothing_that_is_shown() -> None:
+    """Adding up between two looks gives what one look at the end gives."""
+    book, other = Ledger(("origin",), WINDOW_MS), Ledger(("origin",), WINDOW_MS)
+    for told in windows(0, 30, errors=1, live=3):
+        book.take(told)
+        book.settle()
+        other.take(told)
+
+    assert book.digest() == other.digest()
+    assert book.common_ms == other.common_ms
