@@ -15,11 +15,11 @@ import typer
 from paritygate.cli.console import print_json, print_line
 from paritygate.cli.options import Bootstrap, Json
 from paritygate.cli.said import COMMAND_KEYS, DECISION_KEYS
-from paritygate.schemas.signature import Signed
+from paritygate.schemas.signature import Signed, Trust
 from paritygate.schemas.topics import AUDIT, ROLLOUTS
 
 if TYPE_CHECKING:
-    from paritygate.cli.logs import Control, Keys
+    from paritygate.cli.logs import Control
     from paritygate.rollouts.audit import Finding
 
 
@@ -54,10 +54,10 @@ def verify(
     continued by one that is.
     """
     from paritygate.cli import said  # noqa: PLC0415
-    from paritygate.cli.logs import Keys, read_record, read_windows  # noqa: PLC0415
+    from paritygate.cli.logs import read_record, read_windows  # noqa: PLC0415
     from paritygate.rollouts.audit import Audit  # noqa: PLC0415
 
-    keys = Keys(said.command_keys(command_keys), said.decision_keys(decision_keys))
+    keys = Trust(said.command_keys(command_keys), said.decision_keys(decision_keys))
     settings, control = read_record(bootstrap, rollout, keys)
     only = None if rollout is None else {rollout}
     audit = Audit(
@@ -111,7 +111,7 @@ def lines_of(finding: Finding) -> list[str]:
     return lines
 
 
-def are_signed(control: Control, keys: Keys) -> bool:
+def are_signed(control: Control, keys: Trust) -> bool:
     """Whether the record is signed as the keys of the deciders want it. Pure.
 
     What is unsigned and lies before the first signature is from the time before there were keys.
@@ -122,7 +122,7 @@ def are_signed(control: Control, keys: Keys) -> bool:
     return not control.refused and not found[Signed.BAD] and found[Signed.SIGNED] > 0
 
 
-def plain_signatures(control: Control, keys: Keys) -> dict[str, Any]:
+def plain_signatures(control: Control, keys: Trust) -> dict[str, Any]:
     """How decisions and commands are signed; null for those whose keys are not given. Pure."""
     counted = ((control.signatures, keys.decisions), (control.said.log.found, keys.commands))
     decisions, commands = (
@@ -138,7 +138,7 @@ def plain_signatures(control: Control, keys: Keys) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def signature_lines(control: Control, keys: Keys) -> list[str]:
+def signature_lines(control: Control, keys: Trust) -> list[str]:
     """The same for people; nothing without keys. Pure."""
     plain, lines = plain_signatures(control, keys), []
     for what in ("decisions", "commands"):

@@ -1,7 +1,8 @@
 """Follow the control topics: the newest decision of each rollout, its ladder, and what routers applied.
 
-Law: what a person is shown follows the rules that routers obey (newest sequence, rollback absorbing), so that
-the page and the traffic cannot disagree. Records that do not decode are skipped here; ``tail`` shows them.
+Law: what a person is shown follows the rules that routers obey (newest sequence, rollback absorbing, a trusted
+signature where keys are named), so that the page and the traffic cannot disagree. Records that do not decode are
+skipped here; ``tail`` shows them.
 """
 
 from __future__ import annotations
@@ -37,10 +38,18 @@ def decisions(
     follow: bool = False,
     timeout_s: float | None = None,
 ) -> Iterator[GateDecision]:
-    """Decisions in log order, from the beginning or from ``start``; see :func:`paritygate.cli.kafka.read`."""
-    from paritygate.schemas.decision import GateDecision  # noqa: PLC0415  (pydantic costs 40 ms)
+    """Decisions in log order, from the beginning or from ``start``; see :func:`paritygate.cli.kafka.read`.
 
+    Where keys of deciders are named, those that one of them signed.
+    """
+    from paritygate.cli.said import decision_keys  # noqa: PLC0415
+    from paritygate.schemas.decision import GateDecision  # noqa: PLC0415  (pydantic costs 40 ms)
+    from paritygate.schemas.signature import DECISION  # noqa: PLC0415
+
+    keys = decision_keys()
     for record in read(settings, settings.topic(DECISIONS.name), start=start, follow=follow, timeout_s=timeout_s):
+        if keys is not None and keys.refusal(DECISION, record.value or b"", record.headers):
+            continue
         try:
             yield GateDecision.from_bytes(record.value or b"")
         except DecodeError:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from paritygate.cli.console import note
 from paritygate.cli.kafka import kafka_settings, read, require_topics
 from paritygate.cli.said import Said, command_keys, decision_keys, read_said
 from paritygate.schemas.errors import PoisonError
-from paritygate.schemas.signature import DECISION, Signed, TrustedKeys
+from paritygate.schemas.signature import DECISION, Signed, Trust, TrustedKeys
 from paritygate.schemas.topics import AUDIT, ROLLOUTS, WINDOWS
 
 if TYPE_CHECKING:
@@ -24,13 +24,6 @@ if TYPE_CHECKING:
     from paritygate.schemas.command import Command
     from paritygate.schemas.decision import GateDecision
     from paritygate.schemas.report import WindowReport
-
-
-class Keys(NamedTuple):
-    """Whose word counts; None: everybody's."""
-
-    commands: TrustedKeys | None
-    decisions: TrustedKeys | None
 
 
 @dataclass(slots=True)
@@ -87,13 +80,13 @@ def audit_settings(bootstrap: str | None) -> KafkaSettings:
     return settings
 
 
-def read_control(settings: KafkaSettings, keys: Keys | None = None, *, count: bool = False) -> Control:
+def read_control(settings: KafkaSettings, keys: Trust | None = None, *, count: bool = False) -> Control:
     """All of ``audit.v1``, then all of ``rollouts.v1``: no decision is read whose command is not.
 
     ``keys``: whose word counts; otherwise those that the environment names. ``count``: look at the signature of
     every decision, not only at those that the record rests on.
     """
-    keys = keys or Keys(command_keys(), decision_keys())
+    keys = keys or Trust(command_keys(), decision_keys())
     record = _read_audit(settings, keys.decisions, count=count)
     return Control(read_said(settings, keys.commands), *record)
 
@@ -132,7 +125,7 @@ def _read_audit(
 
 
 def read_record(
-    bootstrap: str | None, rollout: str | None, keys: Keys | None = None
+    bootstrap: str | None, rollout: str | None, keys: Trust | None = None
 ) -> tuple[KafkaSettings, Control]:
     """Where the record lies, and what was decided and said. ``keys``: given, every signature is looked at.
 

@@ -133,6 +133,10 @@ class Counter(Metric):
         "commands that change nothing: refused (late, or not fitting where the rollout stands), undecodable, "
         "signature (none of the keys that are trusted for commands)",
     )  # fmt: skip
+    DISBELIEVED = (
+        "paritygate_worker_decisions_refused_total", (), "streams",
+        "decisions in the audit that no trusted key has signed",
+    )  # fmt: skip
     PAGES = ("paritygate_dashboard_pages_total", (), "dashboard", "pages made")
     NOTIFICATIONS = (
         "paritygate_notifications_total", ("target", "result"), "cli",

@@ -18,7 +18,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from enum import StrEnum, unique
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from paritygate.schemas.errors import ConfigError
 
@@ -122,6 +122,13 @@ class TrustedKeys:
         except InvalidSignature:
             return Signed.BAD, f"its signature is not one of its content by the key {name}"
         return Signed.SIGNED, ""
+
+
+class Trust(NamedTuple):
+    """Whose word counts on the control topics; None: everybody's."""
+
+    commands: TrustedKeys | None = None
+    decisions: TrustedKeys | None = None
 
 
 class CommandLog:

@@ -18,12 +18,13 @@ import faust
 from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.codec import ConfluentIds
 from paritygate.schemas.errors import BrokerUnavailableError, ConfigError
+from paritygate.schemas.signature import Trust
 from paritygate.schemas.topics import PLATFORM, ROLLOUTS
 from paritygate.streams.connect import ssl_context
 from paritygate.streams.control import RolloutRegistry
 from paritygate.streams.decide import Decider
 from paritygate.streams.join import JoinKeeper
-from paritygate.streams.keys import read_keys, read_signer
+from paritygate.streams.keys import read_command_keys, read_decision_keys, read_signer
 from paritygate.streams.metrics import WorkerMetrics
 from paritygate.streams.outbox import Outbox
 from paritygate.streams.pace import Contest
@@ -71,12 +72,13 @@ class Spine:
             on_recover=self._on_recovered,
         )
         outbox = Outbox(self.app)
-        command_keys = read_keys(settings)
+        signer = read_signer(settings)
+        trust = Trust(commands=read_command_keys(settings), decisions=read_decision_keys(settings, signer))
         self._registry = RolloutRegistry(
             kafka,
             retire_after_s=settings.retire_after_s,
             clock_ms=wall_clock_ms,
-            command_keys=command_keys,
+            trust=trust,
         )
         self._keeper = JoinKeeper(
             settings,
@@ -89,7 +91,7 @@ class Spine:
             clock_ms=wall_clock_ms,
             confluent_ids=confluent_ids,
         )
-        self._decider = Decider(settings, outbox, metrics, read_signer(settings), command_keys)
+        self._decider = Decider(settings, outbox, metrics, signer, trust)
         self._reading = False
         self._contest = Contest()
         self._taking: asyncio.Task[Any] | None = None

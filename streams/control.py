@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
@@ -21,7 +22,7 @@ from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.command import Command, CommandKind
 from paritygate.schemas.decision import Action, GateDecision
 from paritygate.schemas.errors import ParityGateError
-from paritygate.schemas.signature import CommandLog, TrustedKeys
+from paritygate.schemas.signature import DECISION, CommandLog, Trust
 from paritygate.schemas.topics import AUDIT, ROLLOUTS
 from paritygate.streams.connect import start_consumer
 
@@ -29,6 +30,9 @@ log = logging.getLogger(__name__)
 
 #: How long a start command may stand without a decision before its rollout counts as refused.
 MAX_DECISION_MS = 10_000
+#: Most rollouts whose unsigned start is remembered, until a signed decision continues it.
+MAX_UNSIGNED = 1000
+_EVERYBODY = Trust()
 
 
 class RolloutRegistry:
@@ -40,9 +44,12 @@ class RolloutRegistry:
         *,
         retire_after_s: float,
         clock_ms: Callable[[], int],
-        command_keys: TrustedKeys | None = None,
+        trust: Trust = _EVERYBODY,
     ) -> None:
-        self._said = CommandLog(command_keys)
+        self._said = CommandLog(trust.commands)
+        self._deciders = trust.decisions
+        self._signs = False
+        self._unsigned: dict[str, list[GateDecision]] = {}
         self._commands = TopicPartition(kafka.topic(ROLLOUTS.name), 0)
         self._decisions = TopicPartition(kafka.topic(AUDIT.name), 0)
         self._kafka = kafka
@@ -106,7 +113,7 @@ class RolloutRegistry:
                 self._said.take(record.offset, value, record.headers)
                 self._take_command(record.offset, Command.from_bytes(value))
             else:
-                self._take_decision(GateDecision.from_bytes(value))
+                self._take_decision(GateDecision.from_bytes(value), partial(self._is_signed, record))
         except ParityGateError as e:
             # The decider refuses it too and says so, once; it must not stop the join of all others.
             log.debug("%s offset %d is ignored: %s", record.topic, record.offset, e)
@@ -115,12 +122,27 @@ class RolloutRegistry:
         if command.kind is CommandKind.START:
             self._starts[offset] = command
 
-    def _take_decision(self, decision: GateDecision) -> None:
-        rollout = decision.rollout_id
-        if decision.sequence == 0:
+    def _is_signed(self, record: Any) -> bool:
+        return self._deciders is None or not self._deciders.refusal(DECISION, record.value or b"", record.headers)
+
+    def _take_decision(self, decision: GateDecision, is_signed: Callable[[], bool]) -> None:
+        """Only what starts or ends a rollout matters, and is asked for its signature: the audit is long."""
+        rollout, waiting = decision.rollout_id, self._unsigned.get(decision.rollout_id, [])
+        first, last = decision.sequence == 0, decision.action is Action.ROLLBACK
+        signed = (not self._signs or first or last or bool(waiting)) and is_signed()
+        believed, self._signs = signed or not self._signs, signed or self._signs
+        if first and believed:
             self._accepted.setdefault(rollout, decision.commands_next - 1)
+        elif first and len(self._unsigned) < MAX_UNSIGNED:
+            self._unsigned.setdefault(rollout, []).append(decision)
+        elif signed and waiting:
+            # What is signed speaks for what it continues; a plan never changes.
+            start = next((d for d in waiting if d.policy_digest == decision.policy_digest), None)
+            if start is not None:
+                self._accepted.setdefault(rollout, start.commands_next - 1)
+            del self._unsigned[rollout]
         # A promoted rollout is joined on: a fail still rolls it back, until another one takes its place.
-        if decision.action is Action.ROLLBACK:
+        if last and believed:
             self._ended_at_ms.setdefault(rollout, self._clock_ms())
 
     def _adopt(self) -> None:

@@ -9,15 +9,15 @@ The owner of partition 0 of ``rollouts.v1`` runs the only decider. Should two ru
 and does not know it yet), readers take the first of each sequence; so a decider reads back what stands in the
 audit, and where another one was first it folds again from there.
 
-Where command keys are trusted, a command that none of them signed changes nothing, unless the audit says that it
-was obeyed before.
+Where keys are trusted, a command that none of them signed changes nothing, unless the audit says that it was obeyed
+before; and a decision in the audit counts only if it is signed, or continued by one that is (``rollouts.vouched``).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer
@@ -28,47 +28,19 @@ from paritygate.schemas.codec import decode_report
 from paritygate.schemas.command import Command
 from paritygate.schemas.decision import Action, GateDecision
 from paritygate.schemas.errors import PoisonError
-from paritygate.schemas.signature import DECISION, CommandLog, Signer, TrustedKeys
+from paritygate.schemas.signature import DECISION, CommandLog, Signer, Trust
 from paritygate.schemas.topics import AUDIT, DECISIONS, ROLLOUTS, WINDOWS, Topic
 from paritygate.streams.connect import start_consumer
 from paritygate.streams.metrics import WorkerMetrics
 from paritygate.streams.outbox import Outbox, Outgoing
+from paritygate.streams.recorded import AuditTrust, Chain, Recorded
 from paritygate.streams.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
 
 POLL_MS = 50
 T = TypeVar("T")
-
-
-class Chain:
-    """Whether the chains in the audit are those that this decider derived."""
-
-    def __init__(self, recorded: Iterable[GateDecision]) -> None:
-        self._heads = {d.rollout_id: (d.sequence, d.digest()) for d in chained(recorded)}
-        self._ours: dict[tuple[str, int], GateDecision] = {}
-
-    def derived(self, decision: GateDecision) -> None:
-        """Call it before the decision is written."""
-        self._ours[decision.rollout_id, decision.sequence] = decision
-
-    def is_ours(self, value: bytes) -> bool:
-        """The next record of the audit, in log order. Repetitions and forks, which nobody obeys, are no matter."""
-        try:
-            decision = GateDecision.from_bytes(value)
-        except PoisonError:
-            return True
-        rollout, sequence = decision.rollout_id, decision.sequence
-        before, head = self._heads.get(rollout, (-1, ""))
-        if sequence != before + 1 or decision.previous != head:
-            return True
-        self._heads[rollout] = sequence, decision.digest()
-        ours = self._ours.pop((rollout, sequence), None)
-        return ours is not None and ours.digest() == decision.digest()
-
-
-def _decision(record: Any) -> GateDecision:
-    return GateDecision.from_bytes(record.value or b"")
+_EVERYBODY = Trust()
 
 
 class Decider:
@@ -80,12 +52,13 @@ class Decider:
         outbox: Outbox,
         metrics: WorkerMetrics,
         signer: Signer | None = None,
-        command_keys: TrustedKeys | None = None,
+        trust: Trust = _EVERYBODY,
     ) -> None:
         kafka = settings.kafka
         self._signer = signer
-        self._command_keys = command_keys
-        self._said = CommandLog(command_keys)
+        self._command_keys = trust.commands
+        self._recorder = AuditTrust(trust.decisions, metrics)
+        self._said = CommandLog(trust.commands)
         self._kafka = kafka
         self._outbox = outbox
         self._metrics = metrics
@@ -121,7 +94,9 @@ class Decider:
         consumer = await start_consumer(self._kafka, fetch_max_wait_ms=POLL_MS, max_partition_fetch_bytes=8 << 20)
         try:
             while True:
-                recorded = [d for _, d in await self._read(consumer, self._audit, _decision)]
+                read = await self._read(consumer, self._audit, self._recorder.take)
+                audit = self._recorder.believed([entry for _, entry in read])
+                recorded = [decision for decision, _ in audit]
                 # What was refused before the newest decision was told by the decider that took it.
                 settled = max((d.commands_next for d in recorded), default=0)
                 self._told.update(range(settled))
@@ -134,7 +109,7 @@ class Decider:
                 log.info("the decider starts with %d recorded decisions", len(recorded))
                 self._differences = 0
                 self._chain = Chain(recorded)
-                await self._republish_newest(recorded)
+                await self._republish_newest(audit)
                 await self._fold(consumer, Refold(recorded, commands, skip_settled=True, doubted=doubted))
         finally:
             await consumer.stop()
@@ -170,10 +145,15 @@ class Decider:
             )
         return command
 
-    async def _republish_newest(self, recorded: list[GateDecision]) -> None:
-        """A decider that died between the two writes left routers one decision behind; repeat the newest."""
-        newest: dict[str, GateDecision] = {d.rollout_id: d for d in chained(recorded)}
+    async def _republish_newest(self, audit: list[Recorded]) -> None:
+        """A decider that died between the two writes left routers one decision behind; repeat the newest.
+
+        Where the audit holds no trusted signature under it, as on the first start with keys, it is repeated there,
+        too: it then speaks for the whole chain.
+        """
+        newest = {d.rollout_id: d for d in chained(d for d, _ in audit)}
         await self._outbox.send(self._outgoing(DECISIONS, d) for d in newest.values())
+        await self._outbox.send(self._outgoing(AUDIT, d) for d in self._recorder.unsigned(newest, audit))
 
     def _outgoing(self, topic: Topic, decision: GateDecision) -> Outgoing:
         """A rollback has a key of its own in the compacted topic.
@@ -201,6 +181,8 @@ class Decider:
         while True:
             for source, batch in (await consumer.getmany(timeout_ms=POLL_MS)).items():
                 for record in batch:
+                    if source == self._audit and self._recorder.refuses(record):
+                        continue
                     if source == self._audit:
                         if not self._chain.is_ours(record.value or b""):
                             log.warning("%s offset %d is not ours: folding again", record.topic, record.offset)

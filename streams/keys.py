@@ -18,12 +18,30 @@ def read_signer(settings: WorkerSettings) -> Signer | None:
     return Signer(_read(path, where), where) if path else None
 
 
-def read_keys(settings: WorkerSettings) -> TrustedKeys | None:
+def read_command_keys(settings: WorkerSettings) -> TrustedKeys | None:
     """The keys of those whose commands count; None where everybody's do.
 
     :raises ConfigError: the file cannot be read, or holds no key.
     """
-    path, where = settings.command_keys, f"{PREFIX}COMMAND_KEYS {settings.command_keys}"
+    return _keys("COMMAND_KEYS", settings.command_keys)
+
+
+def read_decision_keys(settings: WorkerSettings, signer: Signer | None) -> TrustedKeys | None:
+    """The keys of the deciders whose record counts; None where everybody's does.
+
+    :raises ConfigError: the file cannot be read, or holds no key, or not the one that this worker signs with.
+    """
+    keys = _keys("DECISION_KEYS", settings.decision_keys)
+    if keys is not None and (signer is None or signer.key_id not in keys.key_ids):
+        raise ConfigError(
+            f"{PREFIX}DECISION_KEYS {settings.decision_keys} does not hold the key of {PREFIX}SIGNING_KEY: "
+            "this worker would not believe itself"
+        )
+    return keys
+
+
+def _keys(name: str, path: str) -> TrustedKeys | None:
+    where = f"{PREFIX}{name} {path}"
     return TrustedKeys(_read(path, where), where) if path else None
 
 

@@ -149,6 +149,10 @@ class WorkerMetrics:
         """One command changes nothing."""
         self._metrics.inc(Counter.REFUSED, why=why)
 
+    def disbelieved(self) -> None:
+        """One record of the audit counts for nothing."""
+        self._metrics.inc(Counter.DISBELIEVED)
+
     def decided(self, decision: GateDecision) -> None:
         """One decision was written."""
         rollout = decision.rollout_id

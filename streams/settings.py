@@ -42,7 +42,7 @@ class WorkerSettings:
     ends after it. ``metrics_port``: 0 for none; always on 127.0.0.1. ``retire_after_s``: how long an ended
     rollout is still joined. ``log_level``: one of ``log_lines.LEVELS``. ``signing_key``: file with the private key
     that signs decisions; empty for none. ``command_keys``: file with the public keys of those whose commands count;
-    empty: everybody's do.
+    empty: everybody's do. ``decision_keys``: the same for the deciders whose record in the audit counts.
 
     :raises ConfigError: a value is out of its range.
     """
@@ -64,6 +64,7 @@ class WorkerSettings:
     log_level: str = "info"
     signing_key: str = ""
     command_keys: str = ""
+    decision_keys: str = ""
 
     def __post_init__(self) -> None:
         if not MIN_SESSION_S <= self.session_timeout_s <= MAX_SESSION_S:
@@ -121,4 +122,5 @@ _FIELDS: Mapping[str, type] = {
     "log_level": str,
     "signing_key": str,
     "command_keys": str,
+    "decision_keys": str,
 }

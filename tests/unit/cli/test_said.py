@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from paritygate.cli import said
+from paritygate.cli import follow, said
 from paritygate.cli.kafka import Record
 from paritygate.schemas.client import KafkaSettings
-from paritygate.schemas.signature import COMMAND, Signer
-from paritygate.schemas.topics import AUDIT, ROLLOUTS
+from paritygate.schemas.decision import Action
+from paritygate.schemas.signature import COMMAND, DECISION, Signer
+from paritygate.schemas.topics import AUDIT, DECISIONS, ROLLOUTS
 from tests.unit.cli.conftest import decision
 from tests.unit.rollouts.conftest import command
 from tests.unit.schemas.test_signature import PRIVATE, PUBLIC
@@ -59,3 +61,22 @@ def test_without_keys_a_log_with_signatures_is_replayed_by_its_record(logs: dict
 
     found = said.read_said(SETTINGS, None)
     assert (found.unheard, found.doubted, found.lost) == ([2, 3], {}, [range(2)])
+
+
+def test_decisions_that_are_shown_are_those_that_routers_obey(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With keys of deciders, an unsigned one is passed over, or a forged rollback would keep people from theirs."""
+    genuine, forged = decision("r1", 0, 5), decision("r1", 1, 0, Action.ROLLBACK)
+    headers = tuple(Signer(PRIVATE, "key").headers(DECISION, genuine.to_bytes()))
+    records = [
+        replace(record(DECISIONS.name, 0, genuine.to_bytes()), headers=headers),
+        record(DECISIONS.name, 1, forged.to_bytes()),
+    ]
+    monkeypatch.setattr(follow, "read", lambda *_, **__: iter(records))
+    monkeypatch.delenv(said.DECISION_KEYS, raising=False)
+    assert follow.newest_decisions(SETTINGS) == {"r1": forged}
+    (tmp_path / "decider.pub").write_bytes(PUBLIC)
+    monkeypatch.setenv("PARITYGATE_DECISION_KEYS", str(tmp_path / "decider.pub"))
+
+    assert follow.newest_decisions(SETTINGS) == {"r1": genuine}

@@ -8,15 +8,17 @@ from typing import Any
 import pytest
 from prometheus_client import generate_latest
 
+from paritygate.cli.main import main
 from paritygate.rollouts.replay import Refold
 from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.decision import Action, GateDecision
 from paritygate.schemas.errors import ConfigError
-from paritygate.schemas.signature import COMMAND, DECISION, Signer, TrustedKeys
+from paritygate.schemas.signature import COMMAND, DECISION, Signer, Trust, TrustedKeys
 from paritygate.schemas.topics import AUDIT, DECISIONS
-from paritygate.streams.decide import Chain, Decider
-from paritygate.streams.keys import read_keys, read_signer
+from paritygate.streams.decide import Decider
+from paritygate.streams.keys import read_command_keys, read_decision_keys, read_signer
 from paritygate.streams.metrics import WorkerMetrics
+from paritygate.streams.recorded import Recorded
 from paritygate.streams.settings import WorkerSettings
 from tests.unit.rollouts.conftest import command
 from tests.unit.schemas.test_signature import PRIVATE, PUBLIC
@@ -32,38 +34,6 @@ def decision(sequence: int, before: GateDecision | None = None, reason: str = "s
 
 ZERO = decision(0)
 ONE = decision(1, ZERO)
-
-
-def test_own_decisions_are_ours() -> None:
-    """What this decider derived, in order, and each repetition of it."""
-    chain = Chain([ZERO])
-    two = decision(2, ONE)
-    chain.derived(ONE)
-    chain.derived(two)
-    assert [chain.is_ours(d.to_bytes()) for d in (ZERO, ONE, ONE, two, ONE)] == [True] * 5
-
-
-def test_another_content_that_was_first_is_not_ours() -> None:
-    """Every reader takes the first that continues the chain; what we derived for that place counts no more."""
-    chain = Chain([ZERO])
-    chain.derived(ONE)
-    assert not chain.is_ours(decision(1, ZERO, "another").to_bytes())
-
-
-def test_decision_that_we_have_not_derived_is_not_ours() -> None:
-    """Another decider is ahead: fold again, with its decision in the record."""
-    assert not Chain([ZERO]).is_ours(ONE.to_bytes())
-    assert not Chain([]).is_ours(ZERO.to_bytes())
-
-
-def test_forks_behind_ours_are_no_matter() -> None:
-    """What nobody obeys is passed over: a second content of a place, a gap, another chain, junk."""
-    chain = Chain([ZERO])
-    chain.derived(ONE)
-    assert chain.is_ours(ONE.to_bytes())
-    late = decision(1, ZERO, "another")
-    for value in (late.to_bytes(), decision(2, late).to_bytes(), decision(5, ONE).to_bytes(), b"junk", b""):
-        assert chain.is_ours(value)
 
 
 class Sent:
@@ -107,7 +77,37 @@ def test_keys_that_are_not_there_end_the_worker_at_its_start(tmp_path: Path) -> 
     settings = WorkerSettings(kafka=KafkaSettings(bootstrap="b:1"), command_keys=str(tmp_path / "no.pub"))
 
     with pytest.raises(ConfigError, match=r"PARITYGATE_WORKER_COMMAND_KEYS .*no\.pub cannot be read"):
-        read_keys(settings)
+        read_command_keys(settings)
+
+
+def test_a_worker_believes_itself(tmp_path: Path) -> None:
+    """Keys of deciders without its own are refused at the start: it would fold its own record again for ever."""
+    (tmp_path / "decider.pub").write_bytes(PUBLIC)
+    assert main(["keys", "new", str(tmp_path / "other")]) == 0
+    settings = WorkerSettings(kafka=KafkaSettings(bootstrap="b:1"), decision_keys=str(tmp_path / "decider.pub"))
+
+    assert read_decision_keys(settings, Signer(PRIVATE, "key")) is not None
+    for signer in (None, Signer((tmp_path / "other.key").read_bytes(), "other")):
+        with pytest.raises(ConfigError, match="does not hold the key of PARITYGATE_WORKER_SIGNING_KEY"):
+            read_decision_keys(settings, signer)
+
+
+async def test_the_first_start_with_keys_signs_the_newest_of_each_rollout() -> None:
+    """In the audit, too, and only where no signature is under it; the values are those that stand there."""
+    trust, signer = Trust(decisions=TrustedKeys(PUBLIC, "pub")), Signer(PRIVATE, "key")
+    sent = Sent()
+    settings = WorkerSettings(kafka=KafkaSettings(bootstrap="b:1"))
+    decider = Decider(settings, sent, WorkerMetrics(), signer, trust)  # type: ignore[arg-type]
+
+    def record(d: GateDecision, *, signed: bool) -> Recorded:
+        headers = signer.headers(DECISION, d.to_bytes()) if signed else []
+        return d, SimpleNamespace(topic=AUDIT.name, offset=d.sequence, value=d.to_bytes(), headers=headers)
+
+    await decider._republish_newest([record(ZERO, signed=True), record(ONE, signed=False)])
+    assert [(r.topic, r.value) for r in sent.records] == [(t.name, ONE.to_bytes()) for t in (DECISIONS, AUDIT)]
+    sent.records.clear()
+    await decider._republish_newest([record(ZERO, signed=False), record(ONE, signed=True)])
+    assert [r.topic for r in sent.records] == [DECISIONS.name]
 
 
 def test_a_command_without_a_trusted_signature_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
@@ -115,7 +115,8 @@ def test_a_command_without_a_trusted_signature_changes_nothing(caplog: pytest.Lo
     metrics = WorkerMetrics()
     settings = WorkerSettings(kafka=KafkaSettings(bootstrap="b:1"))
     keys = TrustedKeys(PUBLIC, "pub")
-    decider, refold = Decider(settings, Sent(), metrics, None, keys), Refold([])  # type: ignore[arg-type]
+    trust, refold = Trust(commands=keys), Refold([])
+    decider = Decider(settings, Sent(), metrics, None, trust)  # type: ignore[arg-type]
 
     def say(offset: int, kind: str, *, signed: bool) -> list[GateDecision]:
         value = command(kind).to_bytes()
