@@ -15,6 +15,7 @@ from rich.text import Text
 from paritygate.cli.console import clean, new_table
 from paritygate.gates.reasons import UNKNOWN as UNKNOWN  # noqa: PLC0414  (other verbs take it from here)
 from paritygate.gates.reasons import instant as instant  # noqa: PLC0414
+from paritygate.schemas.ack import APPLIED, LEFT
 from paritygate.schemas.decision import Action, GateDecision
 
 if TYPE_CHECKING:
@@ -102,12 +103,12 @@ def routers_line(decision: GateDecision, acks: Sequence[RouterAck]) -> Text:
         return Text("routers: none has reported", style="dim")
     text = Text("routers: ")
     for i, ack in enumerate(acks):
-        current = ack.weight == decision.weight and ack.state == "applied"
-        why = "behind" if ack.state == "applied" else ack.state
+        current = ack.weight == decision.weight and ack.state == APPLIED
+        why = "behind" if ack.state == APPLIED else ack.state
         text.append(", " if i else "")
         text.append(
             f"{clean(ack.router_id)} #{ack.sequence} {ack.weight} %" + ("" if current else f" ({clean(why)})"),
-            style="" if current else "bold red",
+            style="" if current else "dim" if ack.state == LEFT else "bold red",
         )
         if ack.refused is not None:
             text.append(f" (refused {clean(str(ack.refused))})", style="yellow")

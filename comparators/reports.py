@@ -9,7 +9,7 @@ from typing import Any
 from paritygate.comparators.joining import RolloutJoin
 from paritygate.comparators.tally import COUNT_NAMES
 from paritygate.comparators.windows import Window
-from paritygate.schemas.report import Cell, Example, Histogram, SourceRange, WindowReport
+from paritygate.schemas.report import Cell, Example, Histogram, RouterGroup, SourceRange, WindowReport
 
 
 def build_report(
@@ -54,4 +54,5 @@ def report_from_plain(plain: Mapping[str, Any]) -> WindowReport:
         Histogram(name=h["name"], index=tuple(h["index"]), counts=tuple(h["counts"])) for h in plain["histograms"]
     )
     values["examples"] = tuple(Example(**{**e, "values": tuple(e["values"])}) for e in plain["examples"])
+    values["routers"] = tuple(RouterGroup(**{**r, "named": tuple(r["named"])}) for r in plain.get("routers", ()))
     return WindowReport(**values)

@@ -12,6 +12,7 @@ from typing import Final
 
 from paritygate.dashboard.board import Board, Entry
 from paritygate.dashboard.follow import Reading
+from paritygate.schemas.ack import LEFT
 from paritygate.schemas.topics import AUDIT, DECISIONS, ROLLOUTS, ROUTER_ACKS, WINDOWS
 
 #: A broker is asked every two seconds.
@@ -131,7 +132,9 @@ def behind(entry: Entry, now_ms: int) -> list[str]:
     return sorted(
         name
         for name, applied in entry.routers.items()
-        if applied.ack.weight != decision.weight and now_ms - _moved_at_ms(entry) > ROUTER_MS
+        if applied.ack.state != LEFT
+        and applied.ack.weight != decision.weight
+        and now_ms - _moved_at_ms(entry) > ROUTER_MS
     )
 
 

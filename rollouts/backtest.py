@@ -9,7 +9,7 @@ weight than the record did, the live counts are still those of the record. Both 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +17,7 @@ from paritygate.rollouts.counted import notes, require_counted
 from paritygate.rollouts.fold import Fold
 from paritygate.rollouts.plan import RolloutPlan
 from paritygate.rollouts.replay import chained, named, schedule
+from paritygate.rollouts.state import ABANDONED
 from paritygate.schemas.command import Command, CommandKind
 from paritygate.schemas.decision import Action, GateDecision
 from paritygate.schemas.errors import ConfigError
@@ -109,7 +110,14 @@ class Backtest:
         end = max(d.windows_next for d in decisions)
         #: After the recorded rollback the candidate answered no user any more: nothing is to be learnt there.
         self.windows_end = last.windows_next if last.action is Action.ROLLBACK else end
-        self._fold = Fold()
+        # Routers obeyed the decisions of the record; of another policy's they say nothing.
+        self._heard = since_ms is None and self.policy.digest() == self.counted.digest()
+        self._spoke = False
+        before_ms = _rolled_back_before(self._mine[0], decisions, dict(given), self.counted.service)
+        self._fold = Fold(
+            rolled_back_at_ms={} if before_ms is None else {self.counted.service: before_ms},
+            heed_routers=self._heard,
+        )
         self._made: list[GateDecision] = []
         self._began_ms: int | None = None
         self._gone = 0
@@ -124,6 +132,7 @@ class Backtest:
         if report is None or report.rollout_id != self._rollout or late:
             self._fold.skip_report(offset)
             return
+        self._spoke |= bool(report.routers)
         if self._began_ms is None or report.window_start_ms < self._began_ms:
             self._began_ms = report.window_start_ms
         self._fold.skip_report(offset - 1)
@@ -174,6 +183,8 @@ class Backtest:
         found = list(notes(self.counted, self.policy))
         if self._gone:
             found.append(f"{self._gone:,} records of windows.v1 in its time are gone (retention or compaction)")
+        if self._spoke and not self._heard and self.policy.acknowledgements != "ignored":
+            found.append("routers obeyed the record's decisions, so no acknowledgement is waited for here")
         if self._since_ms is not None:
             found.append("what lies before --since was not taken, so the ladder begins there")
         apart = _first_apart(self._made, self._mine)
@@ -190,6 +201,26 @@ class Backtest:
                 "no live traffic afterwards, so what this policy would have decided then cannot be known"
             )
         return tuple(found)
+
+
+def _rolled_back_before(
+    start: GateDecision, decisions: Sequence[GateDecision], commands: Mapping[int, Command], service: str
+) -> int | None:
+    """Event time of the last rollback of a service before a rollout began; None where there was none."""
+    began = start.windows_next, start.commands_next
+    services: dict[str, str | None] = {}
+    at_ms = None
+    for d in sorted(decisions, key=lambda d: (d.windows_next, d.commands_next)):
+        if (d.windows_next, d.commands_next) >= began:
+            break
+        if d.sequence == 0:
+            said = commands.get(d.commands_next - 1)
+            services[d.rollout_id] = (said.plan or {}).get("service") if said else None
+        # As the fold has it: not what was given up, and not what ended before any report.
+        back = d.action is Action.ROLLBACK and d.reason_code != ABANDONED and d.sources
+        if back and services.get(d.rollout_id) == service:
+            at_ms = d.at_ms
+    return at_ms
 
 
 def _ending(decisions: Sequence[GateDecision]) -> GateDecision | None:

@@ -11,6 +11,7 @@ from typing import Final
 
 from paritygate.gates.completeness import BROKEN_RATIO, Joined, joined
 from paritygate.rollouts.ledger import Ledger
+from paritygate.schemas.report import RouterGroup
 
 #: So many windows in a row must have the hole: one may be a broker's hiccup.
 BROKEN_WINDOWS: Final = 2
@@ -28,7 +29,9 @@ class Facts:
     ``stage_known``: everything that the stage's users asked, joined or not; ``stage_unjoined``: what of it was
     not joined though the baseline answered. ``broken_windows``: of how many of the newest windows, one after
     the other, less than :data:`~paritygate.gates.completeness.BROKEN_RATIO` was joined. ``counted_ms``: how much
-    of the stage's time its counts cover.
+    of the stage's time its counts cover. ``routers``: the live routers, by what they really do; empty where none
+    has spoken, None where they are not asked. ``cooling_ms``: what is left of the plan's pause after a rollback of
+    its service.
     """
 
     in_stage_ms: int
@@ -43,10 +46,12 @@ class Facts:
     stage_unjoined: int = 0
     broken_windows: int = 0
     counted_ms: int = 0
+    routers: tuple[RouterGroup, ...] | None = ()
+    cooling_ms: int = 0
 
 
 def facts_of(ledger: Ledger) -> Facts:
-    """What the evidence says beside the gates' measures."""
+    """What the evidence says beside the gates' measures; ``cooling_ms`` is for the fold, which knows the others."""
     at_ms = ledger.at_ms or 0
     first = at_ms if ledger.first_start_ms is None else ledger.first_start_ms
     candidate = first if ledger.candidate_until_ms is None else ledger.candidate_until_ms
@@ -67,6 +72,7 @@ def facts_of(ledger: Ledger) -> Facts:
         stage_unjoined=stage.unjoined,
         broken_windows=_broken_windows(ledger) if _broken(stage) else 0,
         counted_ms=max(0, common - stage_from),
+        routers=ledger.routers,
     )
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
@@ -58,9 +59,18 @@ class Fold:
     ``windows_next`` / ``commands_next``: the next offsets to be applied; earlier ones are no-ops, so a
     redelivery is harmless. ``rejected``: refused commands as (offset, reason), until taken.
     ``ignored``: reports that changed nothing, by why (``unknown`` rollout, ``old``, ``stale``, ``foreign``).
+    ``rolled_back_at_ms``: event time of the last rollback by service, of rollouts that this fold is not given.
+    ``heed_routers``: whether what routers acknowledged counts; not where it was other decisions that they obeyed.
     """
 
-    def __init__(self, *, retain: int = 64, hold_every_ms: int = HOLD_EVERY_MS) -> None:
+    def __init__(
+        self,
+        *,
+        retain: int = 64,
+        hold_every_ms: int = HOLD_EVERY_MS,
+        rolled_back_at_ms: Mapping[str, int] = MappingProxyType({}),
+        heed_routers: bool = True,
+    ) -> None:
         self.windows_next = 0
         self.commands_next = 0
         self.rejected: list[tuple[int, str]] = []
@@ -70,6 +80,9 @@ class Fold:
         self._plans: dict[str, RolloutPlan] = {}
         self._states: dict[str, RolloutState] = {}
         self._ledgers: dict[str, Ledger] = {}
+        self._rolled_back_at_ms = dict(rolled_back_at_ms)
+        self._cool_until_ms: dict[str, int] = {}
+        self._heed_routers = heed_routers
 
     def states(self) -> Mapping[str, RolloutState]:
         """Where each rollout stands, by id, in the order in which they started."""
@@ -153,6 +166,9 @@ class Fold:
                 raise ChainError(f"rollout {rollout}: no start command with a usable plan is known")
             state = RolloutState.started(self._plans[rollout], decision)
             self._supersede(state.plan.service)
+            before_ms = self._rolled_back_at_ms.get(state.plan.service)
+            if before_ms is not None and state.plan.cool_down_seconds:
+                self._cool_until_ms[rollout] = before_ms + state.plan.cool_down_seconds * 1000
             join = state.plan.join
             self._ledgers[rollout] = Ledger(
                 state.plan.segments,
@@ -163,6 +179,9 @@ class Fold:
         else:
             state = state.apply(decision)
         self._states[rollout] = state
+        if state.status is RolloutStatus.ROLLED_BACK and decision.sources:
+            # Without any report there is no event time, only the operator's clock, and nothing was tried.
+            self._rolled_back_at_ms[state.plan.service] = decision.at_ms
         if state.final:
             self._ledgers.pop(rollout, None)
         elif decision.action is Action.PROMOTE and rollout in self._ledgers:
@@ -232,7 +251,7 @@ class Fold:
         if ledger.at_ms is None:
             what = "not forced: nothing is known of the traffic yet"
             return Ruling(Action.HOLD, state.stage, FORCE_REFUSED, what), None
-        facts = facts_of(ledger)
+        facts = self._facts(state, ledger)
         assessment = _assessed(state, ledger, facts)
         ruling = judge(state.plan, state, assessment, facts)
         if ruling.action is Action.ROLLBACK:
@@ -244,13 +263,20 @@ class Fold:
 
     def _draft_ruling(self, state: RolloutState, ledger: Ledger) -> GateDecision | None:
         plan = state.plan
-        facts = facts_of(ledger)
+        facts = self._facts(state, ledger)
         assessment = _assessed(state, ledger, facts)
         ruling = judge(plan, state, assessment, facts)
         at_ms = state.at_ms if ledger.at_ms is None else ledger.at_ms
         if ruling.action is Action.HOLD and not self._worth_saying(state, ruling, at_ms):
             return None
         return record(plan, state, ruling, ledger, self._position(), at_ms=at_ms, assessment=assessment)
+
+    def _facts(self, state: RolloutState, ledger: Ledger) -> Facts:
+        """What the evidence says beside the gates, and what only the fold knows: the other rollouts."""
+        facts = facts_of(ledger)
+        cooling_ms = self._cool_until_ms.get(state.plan.rollout, 0) - (ledger.at_ms or 0)
+        routers = facts.routers if self._heed_routers else None
+        return replace(facts, cooling_ms=max(0, cooling_ms), routers=routers)
 
     def _worth_saying(self, state: RolloutState, ruling: Ruling, at_ms: int) -> bool:
         said = STILL_PAUSED if state.reason_code == PAUSED else state.reason_code

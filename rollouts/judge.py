@@ -24,7 +24,7 @@ rule  when                                                  action    reason cod
 11    one arm silent for 5 s                                hold      ``candidate_silent`` or
                                                                       ``baseline_silent``
 12    the baseline is sick too                              hold      ``environment``
-13    all required gates pass, nothing of 16 to 21          promote   ``proven``
+13    all required gates pass, nothing of 16 to 23          promote   ``proven``
 14    ``maximum_seconds`` over, something of 16 to 20, and  rollback  ``timeout``
       ``on_timeout: rollback``
 15    ``maximum_seconds`` over, and something of 16 to 20   hold      ``timeout``
@@ -39,13 +39,18 @@ rule  when                                                  action    reason cod
 18    a live stage whose users hardly saw the candidate     hold      ``not_exposed``
 19    ``minimum_pairs`` not met                             hold      ``floor_pairs``
 20    ``minimum_seconds`` not met                           hold      ``floor_time``
-21    ``approval: required``, and nobody has approved       hold      ``approval_needed``
+21    its service was rolled back less than                 hold      ``cool_down``
+      ``cool_down_seconds`` ago
+22    a live router has not applied the stage; none has     hold      ``ack_missing``
+      spoken, and ``acknowledgements: required``
+23    ``approval: required``, and nobody has approved       hold      ``approval_needed``
 ====  ====================================================  ========  ======================
 
 Rule 2 stands before rule 3 because a candidate that has not come up yet has shown nothing and reaches no
 user; its missing answers count from its first answer on. Rules 5 and 6 end an exposure that nobody can watch;
 what only the baseline failed to answer does not count for rule 6, for users would be sent to it. At 100 % they
-do not apply: the baseline may have been taken away. Floors bind promotion only. "Gates" are all
+do not apply: the baseline may have been taken away. Floors bind promotion only. What 21 to 23 wait for is no lack
+of proof, so rules 14 and 15 do not run against it; a promotion by force passes over all three. "Gates" are all
 verdicts of the assessment, the checks that always run (join completeness, segment parity) included.
 """
 
@@ -64,12 +69,18 @@ from paritygate.rollouts.estimate import remaining_ms
 from paritygate.rollouts.facts import BROKEN_WINDOWS, Facts
 from paritygate.rollouts.ladder import Stage
 from paritygate.rollouts.plan import RolloutPlan
+from paritygate.rollouts.roll import missing
 from paritygate.rollouts.state import STILL_PAUSED, RolloutState, RolloutStatus
 from paritygate.schemas.decision import Action
+from paritygate.schemas.topics import ROUTER_ACKS
 
 ENVIRONMENT: Final = "environment"
 #: Everything for the next stage is proven, and a person must say yes.
 APPROVAL_NEEDED: Final = "approval_needed"
+#: Everything for the next stage is proven, and it is too soon after a rollback of the service.
+COOL_DOWN: Final = "cool_down"
+#: Everything for the next stage is proven, and not every live router has applied the present one.
+ACK_MISSING: Final = "ack_missing"
 #: In the reason of what ends a rollout whose impact is high.
 REVIEW_DUE: Final = "its impact is high: a review is due"
 #: In the reason of a rollback, and among the numbers of gates on rates: the baseline is not well itself.
@@ -201,13 +212,17 @@ def _unknown(plan: RolloutPlan, state: RolloutState, assessment: Assessment, fac
 
 
 def _upward(plan: RolloutPlan, state: RolloutState, assessment: Assessment, facts: Facts) -> Ruling:
-    """Rules 13 to 21: proof, floors and approval."""
+    """Rules 13 to 23: proof, floors, and what else a promotion waits for."""
     stage, above = state.stage, plan.ladder.next(state.stage)
     waits = _waits(plan, stage, assessment, facts)
     if not waits and above is not None:
         live = f"{above.weight} % of live traffic" if above.weight < 100 else "all of the live traffic"
         gates = sum(v.required for v in assessment.verdicts)
         proof = f"{_many(gates, 'required gate')} proven on {_many(facts.stage_pairs, 'pair')}"
+        barred = _barred(plan, state, facts)
+        if barred is not None:
+            code, why = barred
+            return _hold(state, code, f"{proof}; {why}")
         if stage.approval and not state.approval:
             # A person's time is no lack of proof: rules 14 and 15 do not run against it.
             return _hold(state, APPROVAL_NEEDED, f"{proof}; stage {stage.name} is left only with an approval")
@@ -220,6 +235,24 @@ def _upward(plan: RolloutPlan, state: RolloutState, assessment: Assessment, fact
             return Ruling(Action.ROLLBACK, plan.ladder.first, "timeout", over)
         return _hold(state, "timeout", f"{over}; {plan.owner} must decide")
     return _hold(state, code, reason)
+
+
+def _barred(plan: RolloutPlan, state: RolloutState, facts: Facts) -> tuple[str, str] | None:
+    """Rules 21 and 22: what a promotion waits for that is no matter of this candidate's evidence."""
+    if facts.cooling_ms > 0:
+        left = f"{_seconds(facts.cooling_ms)} of the pause of {plan.cool_down_seconds:,} s are left"
+        return COOL_DOWN, f"service {plan.service} was rolled back a short time ago: {left}"
+    if plan.acknowledgements == "ignored" or facts.routers is None:
+        return None
+    stage = state.stage
+    late = missing(facts.routers, stage, state.entered)
+    if late.count:
+        who = f"{late.count:,} of {_many(late.known, 'router')} {'has' if late.count == 1 else 'have'} not applied"
+        return ACK_MISSING, f"{who} stage {stage.name} ({stage.weight} %): {late.named}"
+    if not late.known and plan.acknowledgements == "required":
+        nobody = f"no router has said on {ROUTER_ACKS.name} that it applied stage {stage.name} ({stage.weight} %)"
+        return ACK_MISSING, f"{nobody}, and the plan says acknowledgements: required"
+    return None
 
 
 def _waits(plan: RolloutPlan, stage: Stage, assessment: Assessment, facts: Facts) -> Sequence[tuple[str, str]]:

@@ -32,7 +32,7 @@ from paritygate.gates.assess import Evidence
 from paritygate.rollouts.ladder import Stage
 from paritygate.rollouts.minutes import Minutes
 from paritygate.schemas.decision import SourceOffsets
-from paritygate.schemas.report import WindowReport
+from paritygate.schemas.report import RouterGroup, WindowReport
 
 #: Most panes of the start-mixture; more are merged in pairs.
 MAX_PANES: Final = 24
@@ -103,6 +103,9 @@ class Ledger:
         self._live: dict[int, npt.NDArray[np.int64]] = {}
         self._settled_live: list[npt.NDArray[np.int64]] = []
         self._sources: dict[tuple[str, int], tuple[int, int]] = {}
+        #: The live routers, as the report tells that has heard most of them.
+        self.routers: tuple[RouterGroup, ...] = ()
+        self._acks_next = 0
 
     @property
     def whole(self) -> Tally:
@@ -160,6 +163,8 @@ class Ledger:
         for s in report.sources:
             first, following = self._sources.get((s.topic, s.partition), (s.first, s.next))
             self._sources[s.topic, s.partition] = (min(first, s.first), max(following, s.next))
+        if report.acks_next > self._acks_next:
+            self._acks_next, self.routers = report.acks_next, report.routers
         closed = self._advance(report)
         self._retire()
         harm = bool((change.overall()[_HARM] > 0).any()) or change.totals.get("ooms.candidate", 0) > 0

@@ -67,6 +67,15 @@ _GATES_SCHEMA: Final[dict[str, Any]] = {
 }
 
 
+#: What plans of earlier builds had not, with what it was for them.
+_LATER: Final[dict[str, Any]] = {
+    "spend_more_time_when": [],
+    "lease_seconds": 0,
+    "acknowledgements": "known",
+    "cool_down_seconds": 0,
+}
+
+
 class RolloutPlan(Section):
     """The content of a ``rollout.yaml``.
 
@@ -122,6 +131,17 @@ class RolloutPlan(Section):
         json_schema_extra={"default": LEASE_SECONDS},
         description="in a live stage below 100 %, how old the evidence may get before routers put the weight to 0 "
         "by themselves; 0: never",
+    )
+    acknowledgements: Literal["known", "required", "ignored"] = Field(
+        default="known",
+        description="which routers must have applied a stage before it is left upward: those known to be live, "
+        "these and at least one, or none",
+    )
+    cool_down_seconds: int = Field(
+        default=0,
+        ge=0,
+        le=7 * 86_400,
+        description="for how long after a rollback of the service this rollout may not climb, in event time",
     )
 
     @field_validator("stages")
@@ -225,7 +245,7 @@ class RolloutPlan(Section):
     @model_serializer(mode="wrap")
     def _as_before(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
         # Without any the digest is that of the builds that knew none: what is recorded stays readable.
-        return {k: v for k, v in plain(self).items() if k not in ("spend_more_time_when", "lease_seconds") or v}
+        return {k: v for k, v in plain(self).items() if k not in _LATER or v != _LATER[k]}
 
     def digest(self) -> str:
         """SHA-256 in hex of the canonical JSON of :meth:`to_plain`; a decision's ``policy_digest``."""

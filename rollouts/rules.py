@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from paritygate.rollouts.judge import APPROVAL_NEEDED, ENVIRONMENT, TELLING
+from paritygate.rollouts.judge import ACK_MISSING, APPROVAL_NEEDED, COOL_DOWN, ENVIRONMENT, TELLING
 from paritygate.rollouts.replay import COMMANDED
 from paritygate.rollouts.state import STILL_PAUSED
 from paritygate.schemas.decision import Action, GateDecision
@@ -74,7 +74,12 @@ RULES: Final[tuple[Rule, ...]] = (
         20, HOLD, ("floor_time",), "less time than the stage asks for",
         ("{stage}.minimum_seconds", "spend_more_time_when"),
     ),
-    Rule(21, HOLD, (APPROVAL_NEEDED,), "all is proven, and nobody has approved yet", ("{stage}.approval",)),
+    Rule(
+        21, HOLD, (COOL_DOWN,), "all is proven, and its service was rolled back a short time ago",
+        ("cool_down_seconds",),
+    ),
+    Rule(22, HOLD, (ACK_MISSING,), "all is proven, and a router has not applied the stage", ("acknowledgements",)),
+    Rule(23, HOLD, (APPROVAL_NEEDED,), "all is proven, and nobody has approved yet", ("{stage}.approval",)),
 )  # fmt: skip
 
 

@@ -54,8 +54,8 @@ class RolloutState:
     promotion (in the first stage every window counts, and the operator's clock decides nothing).
     ``head``: digest of the last decision, the next one's ``previous``. ``at_ms``: that decision's time.
     ``reason_code`` / ``decided_at_ms``: of the last decision, so that a hold is repeated only when its reason
-    changes or a heartbeat is due. ``approval``: who approved of leaving ``stage``, and why; empty as long as
-    nobody did.
+    changes or a heartbeat is due. ``entered``: number of the decision that led into ``stage``. ``approval``: who
+    approved of leaving ``stage``, and why; empty as long as nobody did.
     """
 
     plan: RolloutPlan
@@ -67,6 +67,7 @@ class RolloutState:
     reason_code: str
     stage_started_at_ms: int | None = None
     approval: str = ""
+    entered: int = 0
 
     @property
     def final(self) -> bool:
@@ -105,6 +106,7 @@ class RolloutState:
         """
         self._check(decision)
         status, stage, started, approval = self.status, self.stage, self.stage_started_at_ms, self.approval
+        entered = self.entered if decision.action is Action.HOLD else decision.sequence
         if decision.action is Action.ROLLBACK:
             given_up = decision.reason_code == ABANDONED
             status = RolloutStatus.ABANDONED if given_up else RolloutStatus.ROLLED_BACK
@@ -128,6 +130,7 @@ class RolloutState:
             reason_code=decision.reason_code,
             stage_started_at_ms=started,
             approval=approval,
+            entered=entered,
         )
 
     def _check(self, decision: GateDecision) -> None:

@@ -47,6 +47,7 @@ from paritygate.router.last_known_good import LastKnownGood
 from paritygate.router.lease import lease_end_s
 from paritygate.router.state import Result, RoutingState
 from paritygate.router.stops import Stop, Stops
+from paritygate.schemas.ack import APPLIED, LEFT
 from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.decision import GateDecision
 from paritygate.schemas.errors import ConfigError, DecodeError
@@ -218,9 +219,13 @@ class DecisionWatcher:
         return self._ready.wait(timeout_s)
 
     def close(self) -> None:
-        """Stop following. :meth:`choose` goes on answering with the last weight."""
-        self._stop.set()
-        self._thread.join()
+        """Stop following, and say that nobody need wait for this router any more.
+
+        :meth:`choose` goes on answering with the last weight, under the same lease.
+        """
+        if not self._stop.is_set():
+            self._stop.set()
+            self._thread.join()
 
     @property
     def _stopped(self) -> Stop | None:
@@ -259,6 +264,7 @@ class DecisionWatcher:
                     self._error("unexpected")
         finally:
             self._consumer.close()
+            self._say(LEFT)
             self._acks.close()
 
     def _take(self, message: Message) -> None:
@@ -353,9 +359,12 @@ class DecisionWatcher:
         self._acknowledge()
 
     def _acknowledge(self) -> None:
+        self._say(self._stopped or APPLIED)
+
+    def _say(self, state: str) -> None:
         decision = self._follow.decision
         sequence = -1 if decision is None else decision.sequence
-        if not self._acks.say(sequence, self.weight, self._stopped or "applied"):
+        if not self._acks.say(sequence, self.weight, state):
             self._error("ack")
 
     def _on_stats(self, text: str) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Final, Self
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from paritygate.schemas.decision import first_problem
 from paritygate.schemas.errors import DecodeError
+
+#: ``state`` of a router that obeys, and of one that follows no more and is not waited for.
+APPLIED: Final = "applied"
+LEFT: Final = "left"
 
 _CONFIG = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
@@ -34,8 +38,8 @@ class RouterAck(BaseModel):
 
     ``sequence`` is -1 before the first decision. ``state``: ``applied``, or why the weight is 0 whatever that
     decision says: ``lapsed`` (its lease has ended and no newer one has come), ``killed`` (a person turned this
-    router's kill switch), ``breaker`` (this router sees the candidate fail). ``refused``: None where it has refused
-    nothing since it started.
+    router's kill switch), ``breaker`` (this router sees the candidate fail). ``left``: it follows no more.
+    ``refused``: None where it has refused nothing since it started.
     """
 
     model_config = _CONFIG
@@ -46,7 +50,7 @@ class RouterAck(BaseModel):
     sequence: int
     weight: int
     applied_at_ms: int
-    state: str = "applied"
+    state: str = APPLIED
     refused: Refusal | None = None
 
     def to_bytes(self) -> bytes:

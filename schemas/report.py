@@ -49,6 +49,17 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RouterGroup:
+    """Routers that said the same last: ``count`` of them, some ``named``; the rest as in a ``RouterAck``."""
+
+    sequence: int
+    weight: int
+    state: str
+    count: int
+    named: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WindowReport:
     """Cumulative content of the half-open window ``[window_start_ms, window_end_ms)`` in one partition.
 
@@ -57,6 +68,8 @@ class WindowReport:
     ``generation``: rises with every owner of the partition; ``revision`` rises within it.
     ``sources``: offsets applied so far. ``dimensions`` names the parts of each cell's ``values``.
     ``totals``: counts that have no segment (bins, platform events, failed rules).
+    ``routers``: the live routers of the rollout by the acknowledgements before offset ``acks_next`` of
+    ``router.acks.v1``; 0 where those were not read. They come with the report and are no part of the window.
 
     A report whose watermark lies before its window's end is an early one (:attr:`is_early`): the window is open.
     """
@@ -76,6 +89,8 @@ class WindowReport:
     histograms: tuple[Histogram, ...]
     totals: Mapping[str, int] = field(default_factory=dict)
     examples: tuple[Example, ...] = ()
+    acks_next: int = 0
+    routers: tuple[RouterGroup, ...] = ()
 
     @property
     def is_early(self) -> bool:

@@ -77,6 +77,7 @@ def check_report(report: WindowReport) -> None:
             "partition": report.partition,
             "generation": report.generation,
             "revision": report.revision,
+            "acks_next": report.acks_next,
         },
     )
     if not 0 <= report.partition < report.partitions:

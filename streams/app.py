@@ -30,6 +30,7 @@ from paritygate.streams.outbox import Outbox
 from paritygate.streams.pace import Contest
 from paritygate.streams.positions import GroupPositions, Membership
 from paritygate.streams.published import PublishedWindows
+from paritygate.streams.roll_call import RollCall
 from paritygate.streams.settings import WorkerSettings
 from paritygate.streams.snapshots import TableStore
 
@@ -80,6 +81,7 @@ class Spine:
             clock_ms=wall_clock_ms,
             trust=trust,
         )
+        self._roll_call = RollCall(kafka, wall_clock_ms)
         self._keeper = JoinKeeper(
             settings,
             registry=self._registry,
@@ -90,6 +92,7 @@ class Spine:
             positions=GroupPositions(kafka),
             clock_ms=wall_clock_ms,
             confluent_ids=confluent_ids,
+            tell_routers=self._roll_call.tell,
         )
         self._decider = Decider(settings, outbox, metrics, signer, trust)
         self._reading = False
@@ -124,6 +127,7 @@ class Spine:
     async def _take(self) -> None:
         if not self._reading:
             await self._registry.start()
+            self._roll_call.start()
             self._reading = True
         instance = self._settings.instance_id
         if instance and self._contest.is_on(self.app.consumer_generation_id, wall_clock_ms()):
@@ -164,6 +168,7 @@ class Spine:
         await self._stop_taking()
         await self._decider.stop()
         await self._keeper.close()
+        await self._roll_call.stop()
         if self._reading:
             await self._registry.stop()
 

@@ -100,8 +100,10 @@ class JoinKeeper:
         positions: GroupPositions,
         clock_ms: Callable[[], int],
         confluent_ids: ConfluentIds | None = None,
+        tell_routers: Callable[[WindowReport], WindowReport] = lambda report: report,
     ) -> None:
         self._settings = settings
+        self._tell_routers = tell_routers
         self._ids = confluent_ids
         self._registry = registry
         self._outbox = outbox
@@ -431,7 +433,7 @@ class JoinKeeper:
                     topic=topic,
                     partition=0,
                     key=f"{r.rollout_id}|{r.partition}|{r.window_start_ms}".encode(),
-                    value=encode(r),
+                    value=encode(self._tell_routers(r)),
                 )
                 for r in reports
             )

@@ -55,6 +55,7 @@ HELD: Final = frozenset(
     {
         "no_data", "gate_error", "environment", "baseline_silent", "unreadable", "incomplete",
         "informative_dropout", "sample_ratio", "segment_overflow", "partition_behind", "not_exposed",
+        "ack_missing", "cool_down",
     }
 )  # fmt: skip
 WAITING: Final = frozenset({"approval_needed", "timeout"})

@@ -63,6 +63,7 @@ class Sent:
         self.events: list[PredictionEvent] = []
         self.platform: list[PlatformEvent] = []
         self.closed: list[str] = []
+        self.seen: list[PredictionEvent] = []
 
     def publisher(self, *_: Any, **__: Any) -> Self:
         return self
@@ -80,6 +81,9 @@ class Sent:
 
     def choose(self, _key: str) -> Arm:
         return Arm.BASELINE
+
+    def saw(self, event: PredictionEvent) -> None:
+        self.seen.append(event)
 
     def publish(self, event: PredictionEvent) -> bool:
         self.events.append(event)
@@ -112,6 +116,7 @@ def test_written_service_sends_what_every_gate_of_the_plan_needs(
     assert {(e.arm, e.role, e.status) for e in sent.events} == {
         (Arm.BASELINE, Role.PRIMARY, Status.OK), (Arm.CANDIDATE, Role.SHADOW, Status.OK),
     }  # fmt: skip
+    assert sent.seen == sent.events  # what the router's breaker goes by
     assert all(e.segments.keys() == set(plan.segments) for e in sent.events)
     assert {(e.arm, e.gpu_ooms) for e in sent.platform} == {(arm, 0) for arm in ARMS}
     assert sum(e.running_ms for e in sent.platform if e.arm is Arm.CANDIDATE) > 0

@@ -54,7 +54,9 @@ def test_silence_before_the_first_answer_is_a_rule_of_its_own() -> None:
 
 def test_every_key_of_a_rule_is_one_of_the_plan() -> None:
     """What explain() shows can be looked up in the plan."""
-    plain = plan(spend_more_time_when=["resource_heavy"]).to_plain()
+    plain = plan(
+        spend_more_time_when=["resource_heavy"], acknowledgements="required", cool_down_seconds=9
+    ).to_plain()
     plain["stages"][1]["approval"] = "required"  # left out of the plain plan where nobody asks for one
     for rule in RULES:
         for key in plan_keys(rule, 1, iter(["error_rate"])):

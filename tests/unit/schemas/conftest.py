@@ -16,7 +16,7 @@ from paritygate.schemas.outcome import Outcome
 from paritygate.schemas.platform import PlatformEvent
 from paritygate.schemas.prediction import Arm, PredictionEvent, Role, Status
 from paritygate.schemas.registry import REGISTRY, AvroSchema
-from paritygate.schemas.report import Cell, Example, Histogram, SourceRange, WindowReport
+from paritygate.schemas.report import Cell, Example, Histogram, RouterGroup, SourceRange, WindowReport
 
 #: (timestamp_ms, key, value, headers) of one record to be built.
 Entry = tuple[int, bytes | None, bytes | None, Sequence[tuple[str, bytes | None]]]
@@ -123,7 +123,8 @@ def samples() -> tuple[PredictionEvent | Outcome | PlatformEvent | WindowReport,
             cells=(Cell(values=("EWR", "present"), counts=(5, 1)), Cell(values=("JFK", "missing"), counts=(0, 2))),
             histograms=(Histogram(name="exceed.17.up", index=(3, 9), counts=(-2, 2)),),
             totals={"exposed": 4},
-            examples=(Example(request_id="a", kind="label", detail="x", values=("EWR", "")),),
+            examples=(Example(request_id="a", kind="label", detail="x", values=("EWR", "")),), acks_next=9,
+            routers=(RouterGroup(sequence=-1, weight=0, state="killed", count=2, named=("a", "b")),),
         ),
         WindowReport(
             rollout_id="r", partition=0, partitions=1, generation=0, revision=0, window_start_ms=0, window_end_ms=1,

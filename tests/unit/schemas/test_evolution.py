@@ -17,8 +17,8 @@ RECORDS = REGISTRY.records
 
 
 def older(record: str) -> AvroSchema:
-    """Version 1 of a record without its last defaulted field, as a version before it would have been."""
-    definition = orjson.loads(REGISTRY.by_version(record, 1).avsc)
+    """The newest version of a record without its last defaulted field, as a version before it would have been."""
+    definition = orjson.loads(REGISTRY.newest(record).avsc)
     dropped = next((f for f in reversed(definition["fields"]) if "default" in f), None)
     assert dropped is not None
     definition["fields"].remove(dropped)
@@ -26,18 +26,18 @@ def older(record: str) -> AvroSchema:
 
 
 def newer(record: str) -> AvroSchema:
-    """Version 1 with a defaulted field more and, where there is an enum, a symbol more."""
-    definition = orjson.loads(REGISTRY.by_version(record, 1).avsc)
+    """The newest version with a defaulted field more and, where there is an enum, a symbol more."""
+    definition = orjson.loads(REGISTRY.newest(record).avsc)
     definition["fields"].append({"name": "region", "type": "string", "default": "somewhere"})
     for field in definition["fields"]:
         if isinstance(field["type"], dict) and field["type"]["type"] == "enum":
             field["type"]["symbols"].append("holdout")
-    return read_schema(orjson.dumps(definition), version=2)
+    return read_schema(orjson.dumps(definition), version=REGISTRY.newest(record).version + 1)
 
 
 def versions(record: str) -> dict[str, AvroSchema]:
     """The three versions by the name of their age."""
-    return {"old": older(record), "now": REGISTRY.by_version(record, 1), "new": newer(record)}
+    return {"old": older(record), "now": REGISTRY.newest(record), "new": newer(record)}
 
 
 def reader_of(schemas: dict[str, AvroSchema], age: str) -> Registry:

@@ -13,6 +13,7 @@ RELEASED = {
     ("PlatformEvent", 1): 0x5D9009210B4ACB04,
     ("PredictionEvent", 1): 0xACCF0286A085994C,
     ("WindowReport", 1): 0x3BAB14D30AEA2940,
+    ("WindowReport", 2): 0x8DB1F81A9C01A56B,
 }
 
 

@@ -106,7 +106,7 @@ def test_codes_are_those_of_the_judge() -> None:
     """The codes that this process knows by name are made by the room that decides."""
     made = (
         (judge.__doc__ or "")
-        + judge.APPROVAL_NEEDED
+        + " ".join((judge.APPROVAL_NEEDED, judge.ACK_MISSING, judge.COOL_DOWN))
         + " ".join(vars(state)[n] for n in state.__dict__ if n.isupper())
     )
 
