@@ -6,7 +6,7 @@ gates cost milliseconds. Moves are drawn by weight: what ends a rollout is rare,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import pytest
@@ -24,7 +24,7 @@ from paritygate.rollouts.replay import replay
 from paritygate.rollouts.state import ChainError, RolloutState
 from paritygate.schemas.command import Command
 from paritygate.schemas.decision import GateDecision
-from paritygate.schemas.report import WindowReport
+from paritygate.schemas.report import RouterGroup, WindowReport
 from tests.support.rollout_model import MAXIMUM_S, STAGES, Model
 from tests.unit.rollouts.conftest import command, plain_plan, report
 
@@ -38,7 +38,10 @@ def written_facts(ledger: Ledger) -> Facts:
     at_ms = ledger.at_ms or 0
     began = ledger.first_start_ms if ledger.stage_from_ms is None else ledger.stage_from_ms
     in_stage = at_ms - (at_ms if began is None else began)
-    return Facts(in_stage_ms=in_stage, stage_pairs=10**6, candidate_answered=True, stage_live=10**6, lag_ms=0)
+    return Facts(
+        in_stage_ms=in_stage, stage_pairs=10**6, candidate_answered=True, stage_live=10**6, lag_ms=0,
+        routers=ledger.routers,
+    )  # fmt: skip
 
 
 def written_verdict(state: RolloutState, ledger: Ledger, facts: Facts) -> Assessment:
@@ -63,6 +66,10 @@ class Move:
     count: int = 1
 
 
+#: What the one router of a rollout does: obeys, is switched off, or said the right weight in an earlier stage.
+ROUTER = ("obeys", "killed", "late")
+
+
 def _look(verdict: str, *, count: int = 1, of: Any = "newest") -> Move:
     return Move("look", of, verdict=VERDICTS.index(verdict), count=count)
 
@@ -83,14 +90,17 @@ MOVES = (
     *(Move(kind, "other") for kind in ("start", "look", "look", "approve", "pause", "resume", "rollback")),
     *[Move("start")] * 5, Move("start", "earlier"),
     *[Move("zombie")] * 2, *[Move("again")] * 2,
+    *[Move("router", verdict=0)] * 3, Move("router", verdict=1), Move("router", verdict=2),
 )  # fmt: skip
-#: Stages that ask for an approval, the stage that ends by itself, and whether that is a rollback.
+#: Stages that ask for an approval, the stage that ends by itself, whether that is a rollback, and the seconds of
+#: the pause after a rollback.
 PLANS = st.tuples(
     st.sampled_from(
         [(True, True, True), (True, True, False), (False, True, True), (False, False, False), (False, False, False)]
     ),
     st.sampled_from([None, 0, 1]),
     st.booleans(),
+    st.sampled_from([0, 0, 6]),
 )
 
 
@@ -107,9 +117,11 @@ class CommandMachine(RuleBasedStateMachine):
         self.audit: list[GateDecision] = []
         self.window = dict.fromkeys(SERVICES, 0)
         self.verdict = dict.fromkeys(SERVICES, 0)
+        self.router = dict.fromkeys(SERVICES, "obeys")
+        self.rolled_back_at_ms: dict[str, int] = {}
 
     @initialize(plan=PLANS)
-    def first(self, plan: tuple[tuple[bool, bool, bool], int | None, bool]) -> None:
+    def first(self, plan: tuple[tuple[bool, bool, bool], int | None, bool, int]) -> None:
         self.start("r1", *plan)
 
     @rule(move=st.sampled_from(MOVES), data=st.data())
@@ -119,6 +131,8 @@ class CommandMachine(RuleBasedStateMachine):
             self.start(rollout, *data.draw(PLANS))
         elif move.what == "look":
             self.look(rollout, move.verdict, move.count)
+        elif move.what == "router":
+            self.router[rollout] = ROUTER[move.verdict]
         elif move.what == "zombie":
             self.zombie(data.draw(st.sampled_from(self.audit)))
         elif move.what == "again":
@@ -136,9 +150,12 @@ class CommandMachine(RuleBasedStateMachine):
         free = [r for r in SERVICES if r not in self.models and r != "s1"]
         return free[0] if move.what == "start" and free else first[-1]
 
-    def start(self, rollout: str, approvals: tuple[bool, bool, bool], limited: int | None, ends: bool) -> None:
+    def start(
+        self, rollout: str, approvals: tuple[bool, bool, bool], limited: int | None, ends: bool, cool_s: int
+    ) -> None:
         """Somebody starts a rollout: once per id, and one at a time per service."""
-        plain = plain_plan(rollout, SERVICES[rollout], on_timeout="rollback" if ends else "hold")
+        on_timeout = "rollback" if ends else "hold"
+        plain = plain_plan(rollout, SERVICES[rollout], on_timeout=on_timeout, cool_down_seconds=cool_s)
         for stage in plain["stages"]:
             stage["minimum_seconds"] = 0
         for i, asked in enumerate(approvals):
@@ -152,7 +169,11 @@ class CommandMachine(RuleBasedStateMachine):
         said = command("start", rollout).model_copy(update={"plan": plain})
         self._said(said, wanted, "hold")
         if wanted:
-            self.models[rollout] = Model(approvals, limited, ends)
+            before_ms = self.rolled_back_at_ms.get(SERVICES[rollout])
+            until_ms = before_ms + cool_s * 1000 if before_ms is not None and cool_s else 0
+            self.models[rollout] = Model(approvals, limited, ends, cool_until_ms=until_ms)
+            # Time is one: the next rollout of a service goes on where the one before stands.
+            self.window[rollout] = max(n for r, n in self.window.items() if SERVICES[r] == SERVICES[rollout])
             self.verdict[rollout] = 0
             self.order.append(rollout)
 
@@ -183,8 +204,22 @@ class CommandMachine(RuleBasedStateMachine):
             step = (verdict - self.verdict[rollout]) % 4
             self.verdict[rollout] = verdict
             told = report(self.window[rollout], rollout=rollout, invalid=step, partitions=1)
+            told = replace(told, acks_next=len(self.reports) + 1, routers=(self._roll(rollout),))
             self.window[rollout] += 1
             self._look(rollout, told)
+
+    def _roll(self, rollout: str) -> RouterGroup:
+        model, does = (
+            self.models.get(rollout) or Model((False, False, False), None, ends=False),
+            self.router[rollout],
+        )
+        return RouterGroup(
+            sequence=model.entered - (does == "late"),
+            weight=WEIGHTS[STAGES[model.at]],
+            state="killed" if does == "killed" else "applied",
+            count=1,
+            named=("router-a",),
+        )
 
     def _look(self, rollout: str, told: WindowReport) -> None:
         offset = len(self.reports)
@@ -198,7 +233,8 @@ class CommandMachine(RuleBasedStateMachine):
             assert new == []
             return
         model.windows = (model.windows or 0) + 1
-        action, code = model.ruling(VERDICTS[self.verdict[rollout]])
+        obeyed = self.router[rollout] == "obeys"
+        action, code = model.ruling(VERDICTS[self.verdict[rollout]], told.watermark_ms, obeyed=obeyed)
         earlier = self.audit[: len(self.audit) - len(new)]
         last = next(d for d in reversed(earlier) if d.rollout_id == rollout)
         said = "still_paused" if last.reason_code == "paused" else last.reason_code
@@ -244,6 +280,8 @@ class CommandMachine(RuleBasedStateMachine):
 
     def _check(self, decision: GateDecision, code: str, action: str, rollout: str) -> None:
         model = self.models[rollout]
+        if action == "rollback" and code != "abandoned" and decision.sources:
+            self.rolled_back_at_ms[SERVICES[rollout]] = decision.at_ms
         at = {"hold": model.at, "promote": model.at + 1, "rollback": 0}[action]
         assert (decision.action.value, decision.reason_code) == (action, code)
         assert (decision.stage, decision.weight) == (STAGES[at], WEIGHTS[STAGES[at]])

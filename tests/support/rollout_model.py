@@ -13,6 +13,8 @@ MAXIMUM_S = 4
 class Model:
     """Where it stands. ``approvals``: stages that ask for one. ``limited``: the stage with a longest time, which
     ``ends`` with a rollback or holds. ``windows``: in the stage; None before the first one of all.
+    ``cool_until_ms``: end of the pause after a rollback of its service. ``entered``: the decision that led into its
+    stage.
     """
 
     approvals: tuple[bool, bool, bool]
@@ -23,6 +25,8 @@ class Model:
     approved: bool = False
     sequence: int = 0
     windows: int | None = None
+    cool_until_ms: int = 0
+    entered: int = 0
 
     @property
     def final(self) -> bool:
@@ -51,8 +55,8 @@ class Model:
         codes = {"pause": "paused", "resume": "resumed", "approve": "approved", "abandon": "abandoned"}
         return codes.get(kind, "operator_rollback")
 
-    def ruling(self, verdict: str) -> tuple[str, str]:  # noqa: PLR0911  (one line per rule)
-        """Action and reason code of the next look."""
+    def ruling(self, verdict: str, at_ms: int = 0, *, obeyed: bool = True) -> tuple[str, str]:  # noqa: PLR0911
+        """Action and reason code of the next look. ``obeyed``: whether its routers have applied the stage."""
         if verdict == "fail":
             return "rollback", "gate_failed"
         if self.status == "paused":
@@ -61,6 +65,10 @@ class Model:
             return "hold", "promoted"
         if verdict == "error":
             return "hold", "gate_error"
+        if verdict == "pass" and at_ms < self.cool_until_ms:
+            return "hold", "cool_down"
+        if verdict == "pass" and not obeyed:
+            return "hold", "ack_missing"
         if verdict == "pass":
             waits = self.approvals[self.at] and not self.approved
             return ("hold", "approval_needed") if waits else ("promote", "proven")
@@ -73,7 +81,7 @@ class Model:
         if action == "rollback":
             self.status, self.at = ("abandoned" if code == "abandoned" else "rolled_back"), 0
         elif action == "promote":
-            self.at, self.approved, self.windows = self.at + 1, False, 0
+            self.at, self.approved, self.windows, self.entered = self.at + 1, False, 0, self.sequence
             self.status = "promoted" if self.at == 3 else "running"
         elif code == "paused":
             self.status = "paused"

@@ -17,10 +17,11 @@ from paritygate.rollouts import fold as fold_module
 from paritygate.rollouts.facts import Facts
 from paritygate.rollouts.fold import Fold
 from paritygate.rollouts.judge import Ruling, judge
-from paritygate.rollouts.ledger import Ledger
+from paritygate.rollouts.ledger import Ledger, Taken
 from paritygate.rollouts.state import ChainError, RolloutState, RolloutStatus
 from paritygate.schemas.command import Command, CommandKind
 from paritygate.schemas.decision import Action, GateDecision
+from paritygate.schemas.report import WindowReport
 from tests.support.command_machine import run, written_verdict
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -70,7 +71,27 @@ RIGHT_UNFIT = fold_module._unfit
 RIGHT_OBEYED = fold_module._obeyed
 RIGHT_SKIP = Fold.draft_command
 RIGHT_FORCE, RIGHT_REFUSE, RIGHT_WORTH = Fold._force, Fold._refuse, Fold._worth_saying
-RIGHT_ENTER = Ledger.enter_stage
+RIGHT_ENTER, RIGHT_TAKE, RIGHT_COMMIT = Ledger.enter_stage, Ledger.take, Fold.commit
+
+
+def _pause_for_all(self: Fold, decision: GateDecision) -> None:
+    RIGHT_COMMIT(self, decision)
+    newest = max(self._rolled_back_at_ms.values(), default=None)
+    if newest is not None:
+        self._rolled_back_at_ms = {"fraud": newest, "search": newest}
+
+
+def _pause_after_all(self: Fold, decision: GateDecision) -> None:
+    RIGHT_COMMIT(self, decision)
+    if decision.action is Action.ROLLBACK and decision.sources:
+        self._rolled_back_at_ms[self._states[decision.rollout_id].plan.service] = decision.at_ms
+
+
+def _first_words(self: Ledger, report: WindowReport) -> Taken | None:
+    first = self.routers
+    taken = RIGHT_TAKE(self, report)
+    self.routers = first or self.routers
+    return taken
 
 
 def _weak_force(self: Fold, said: Command, state: RolloutState, ledger: Ledger) -> tuple[Ruling, None]:
@@ -161,6 +182,21 @@ BUGS: dict[str, Plant] = {
     "an approval is taken anywhere": _accepts(CommandKind.APPROVE),
     "nobody waits for an approval": _judge(_promoted(Action.PROMOTE, "proven", "approval_needed")),
     "the wait for an approval is a timeout": _judge(_promoted(Action.ROLLBACK, "timeout", "approval_needed")),
+    "nobody waits for the pause": _judge(_promoted(Action.PROMOTE, "proven", "cool_down")),
+    "the wait for the pause is a timeout": _judge(_promoted(Action.ROLLBACK, "timeout", "cool_down")),
+    "an approval ends the pause": _judge(
+        lambda plan, s, r: (
+            Ruling(Action.PROMOTE, plan.ladder.next(s.stage) or s.stage, "proven", s.approval)
+            if r.reason_code == "cool_down" and s.approval
+            else r
+        )
+    ),
+    "every service has to pause": lambda patch: patch.setattr(Fold, "commit", _pause_for_all),
+    "what was given up starts a pause": lambda patch: patch.setattr(Fold, "commit", _pause_after_all),
+    "nobody waits for the routers": _judge(_promoted(Action.PROMOTE, "proven", "ack_missing")),
+    "the wait for the routers is a timeout": _judge(_promoted(Action.ROLLBACK, "timeout", "ack_missing")),
+    "an acknowledgement of before is enough": _state(lambda old, d, new: replace(new, entered=0)),
+    "what routers said first counts for ever": lambda patch: patch.setattr(Ledger, "take", _first_words),
     "a force passes a failing gate": lambda patch: patch.setattr(Fold, "_force", _weak_force),
     "a force is taken while paused": _accepts(CommandKind.PROMOTE),
     "a timeout always rolls back": _judge(_promoted(Action.ROLLBACK, "timeout", "timeout")),
