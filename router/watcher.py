@@ -264,7 +264,7 @@ class DecisionWatcher:
                     self._error("unexpected")
         finally:
             self._consumer.close()
-            self._say(LEFT)
+            self._acknowledge(LEFT)
             self._acks.close()
 
     def _take(self, message: Message) -> None:
@@ -358,13 +358,10 @@ class DecisionWatcher:
                 self._error("callback")
         self._acknowledge()
 
-    def _acknowledge(self) -> None:
-        self._say(self._stopped or APPLIED)
-
-    def _say(self, state: str) -> None:
+    def _acknowledge(self, state: str = "") -> None:
         decision = self._follow.decision
         sequence = -1 if decision is None else decision.sequence
-        if not self._acks.say(sequence, self.weight, state):
+        if not self._acks.say(sequence, self.weight, state or self._stopped or APPLIED):
             self._error("ack")
 
     def _on_stats(self, text: str) -> None:

@@ -298,6 +298,7 @@ def test_a_kill_is_acknowledged_and_undone_only_by_hand(bench: Bench) -> None:
     bench.decide(decision(1, 50))
     until(lambda: watcher.state.sequence == 1)
     assert (watcher.source, watcher.weight) == (Source.KILLED, 0)
+    until(lambda: len(bench.acks(3)) == 3)
     watcher.revive()
 
     until(lambda: watcher.weight == 50)
