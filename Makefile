@@ -88,7 +88,7 @@ lint: setup
 lock: setup ## resolve pyproject.toml anew into requirements.lock and the locks of the image
 	@compile() { "$(BIN)/uv" pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --custom-compile-command "make lock" "$$@" pyproject.toml; }; \
-	compile $(UPGRADE) --extra demo --extra membroker --extra sign --group dev -o requirements.lock; \
+	compile $(UPGRADE) --extra demo --extra membroker --extra sign --extra trace --group dev -o requirements.lock; \
 	compile -c requirements.lock --extra stream --extra dashboard --extra sign -o deploy/worker.lock; \
 	compile -c requirements.lock --extra demo --extra sign -o deploy/demo.lock
 	@echo "lock: written; UPGRADE=--upgrade takes newer versions"

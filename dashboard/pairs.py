@@ -21,6 +21,7 @@ def pair_blocks(pair: Pair) -> Iterator[Block]:
             ("segments", ", ".join(f"{d}={v}" for d, v in sample.segments.items()) or UNKNOWN),
             ("stable answered", _answer(pair.baseline)),
             ("candidate answered", _answer(pair.candidate)),
+            *((("trace", Code(pair.trace_id)),) if pair.trace_id else ()),
         )
     )
     if pair.differences:

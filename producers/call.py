@@ -90,7 +90,9 @@ class Call:
             self._cancel = self._loop.create_task(self._serve_async(model, request, role))
         else:
             try:
-                self._cancel = executor.submit(self._serve, model, request, role)
+                # In the caller's context: what a model does belongs to the trace of the request.
+                context = contextvars.copy_context()
+                self._cancel = executor.submit(context.run, self._serve, model, request, role)
             except RuntimeError:
                 self._finish(CallResult(status=Status.SHED, error_type="executor_closed"))
                 return

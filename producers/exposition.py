@@ -1,15 +1,22 @@
 """Export what a serving process publishes: the publisher's counts and both arms' latencies as Prometheus series.
 
 Hang :meth:`ProducerMetrics.saw` on the router's ``on_event``, and call :meth:`ProducerMetrics.refresh` now and
-then (every scrape interval is enough). Serve ``metrics.registry`` with ``prometheus_client``.
+then (every scrape interval is enough). Serve ``metrics.registry`` with ``prometheus_client``. Latencies carry the
+trace of their request as an exemplar, for a Prometheus that asks for OpenMetrics.
 """
 
 from __future__ import annotations
+
+import re
+from typing import Final
 
 from paritygate.producers.publisher import PredictionPublisher
 from paritygate.producers.shadow import ShadowRouter
 from paritygate.schemas.metrics import Counter, Gauge, Histogram, Metrics
 from paritygate.schemas.prediction import PredictionEvent, Role, Status
+
+#: What may stand beside a bucket as its exemplar: a trace id of the W3C, not any text that a caller calls one.
+_TRACE_ID: Final = re.compile(r"[0-9a-f]{32}")
 
 
 class ProducerMetrics:
@@ -23,7 +30,8 @@ class ProducerMetrics:
         """One event was handed to the publisher: its latency, and how a mirrored call ended."""
         rollout, arm = event.rollout_id, event.arm.value
         if event.status is not Status.SHED:
-            self.metrics.observe(Histogram.LATENCY, event.latency_ms / 1000, rollout=rollout, arm=arm)
+            trace = {"trace_id": event.trace_id} if _TRACE_ID.fullmatch(event.trace_id) else None
+            self.metrics.observe(Histogram.LATENCY, event.latency_ms / 1000, trace, rollout=rollout, arm=arm)
         if event.role is Role.SHADOW:
             self.metrics.inc(Counter.MIRRORED, rollout=rollout, arm=arm, status=event.status.value)
 

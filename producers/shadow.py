@@ -40,6 +40,7 @@ from paritygate.producers.exchange import Exchange, Pair
 from paritygate.producers.executor import ServingThread
 from paritygate.schemas.errors import ConfigError
 from paritygate.schemas.prediction import Arm, PredictionEvent, Role, Status
+from paritygate.schemas.tracing import current_trace_id
 
 log = logging.getLogger(__name__)
 
@@ -135,8 +136,9 @@ class ShadowRouter:
         """The primary arm's answer, as its function gave it.
 
         ``key`` is what ``choose`` sees (a user or tenant id makes the choice sticky for it); without it the
-        request id. An empty ``request_id`` is replaced by a random one. If the primary fails, its error is
-        published and raised, or ``fallback(request, error)`` is returned.
+        request id. An empty ``request_id`` is replaced by a random one; an empty ``trace_id`` by that of the
+        caller's span, where OpenTelemetry has one: both arms' events name it, and both models run in its context.
+        If the primary fails, its error is published and raised, or ``fallback(request, error)`` is returned.
 
         :raises TimeoutError: the primary did not answer within ``primary_timeout_ms``.
         """
@@ -149,7 +151,7 @@ class ShadowRouter:
             event_at_ms=self._clock(),
             endpoint=endpoint,
             segments=dict(segments) if segments else {},
-            trace_id=trace_id,
+            trace_id=trace_id or current_trace_id(),
             instance_id=self.instance_id,
         )
         loop = asyncio.get_running_loop()

@@ -141,12 +141,16 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """One sample with the two answers, None where no event of that arm was found."""
+    """One sample with the two answers, None where no event of that arm was found.
+
+    ``trace_id``: the trace of the request, as its events name it; empty where they name none.
+    """
 
     sample: Sample
     baseline: Answer | None
     candidate: Answer | None
     differences: tuple[Difference, ...] = ()
+    trace_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,9 +167,11 @@ class Showing:
         found: tuple[Difference, ...] = ()
         if baseline is not None and candidate is not None and baseline.output and candidate.output:
             found = self._differences(read_output(baseline.output), read_output(candidate.output))
+        traces = [event.trace_id for event in (baseline, candidate) if event is not None and event.trace_id]
         return Pair(
-            sample=sample, baseline=self._answer(baseline), candidate=self._answer(candidate), differences=found
-        )
+            sample=sample, baseline=self._answer(baseline), candidate=self._answer(candidate), differences=found,
+            trace_id=traces[0] if traces else "",
+        )  # fmt: skip
 
     def _answer(self, event: PredictionEvent | None) -> Answer | None:
         if event is None:

@@ -55,6 +55,7 @@ from paritygate.schemas.metrics import Counter, Gauge, Histogram, Metrics
 from paritygate.schemas.prediction import Arm, PredictionEvent, Status
 from paritygate.schemas.signature import DECISION, TrustedKeys
 from paritygate.schemas.topics import DECISIONS
+from paritygate.schemas.tracing import span
 
 _POLL_S = 0.1
 _FIRST_LOOK_S = 0.5
@@ -299,7 +300,12 @@ class DecisionWatcher:
             if result in _IGNORED:
                 self._acks.refuse(message.offset() or 0, f"decision {decision.sequence} is {result.value}")
         if self.state.digest != before.digest:
-            self._take_effect()
+            about: dict[str, str | int] = {
+                "paritygate.rollout": self._rollout_id,
+                "paritygate.sequence": decision.sequence,
+            }
+            with span("paritygate.apply", about, _headers(message)):
+                self._take_effect()
             if live:
                 age_s = time.time() - message.timestamp()[1] / 1000
                 self._metrics.observe(Histogram.ROUTER_APPLY, max(0.0, age_s), rollout=self._rollout_id)

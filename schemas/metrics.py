@@ -302,10 +302,12 @@ class Metrics:
         if (child := self._child(metric, labels)) is not None:
             child.set(value)
 
-    def observe(self, metric: Histogram, value: float, /, **labels: str) -> None:
-        """Add one observation, in the histogram's unit."""
+    def observe(
+        self, metric: Histogram, value: float, exemplar: dict[str, str] | None = None, /, **labels: str
+    ) -> None:
+        """Add one observation, in the histogram's unit. ``exemplar``: what it is an example of, e.g. a trace."""
         if (child := self._child(metric, labels)) is not None:
-            child.observe(value)
+            child.observe(value, exemplar)
 
     def remove(self, metric: Gauge, /, **labels: str) -> None:
         """Forget one series of a gauge, so that its place is free (a segment that is no longer the worst)."""

@@ -30,6 +30,7 @@ from paritygate.schemas.decision import Action, GateDecision
 from paritygate.schemas.errors import PoisonError
 from paritygate.schemas.signature import DECISION, CommandLog, Signer, Trust
 from paritygate.schemas.topics import AUDIT, DECISIONS, ROLLOUTS, WINDOWS, Topic
+from paritygate.schemas.tracing import Headers, span
 from paritygate.streams.connect import start_consumer
 from paritygate.streams.metrics import WorkerMetrics
 from paritygate.streams.outbox import Outbox, Outgoing
@@ -155,7 +156,7 @@ class Decider:
         await self._outbox.send(self._outgoing(DECISIONS, d) for d in newest.values())
         await self._outbox.send(self._outgoing(AUDIT, d) for d in self._recorder.unsigned(newest, audit))
 
-    def _outgoing(self, topic: Topic, decision: GateDecision) -> Outgoing:
+    def _outgoing(self, topic: Topic, decision: GateDecision, traced: Headers = ()) -> Outgoing:
         """A rollback has a key of its own in the compacted topic.
 
         An earlier decider that was cut off may still write an older decision after it; compaction would then
@@ -166,7 +167,7 @@ class Decider:
         name = self._kafka.topic(topic.name)
         value = decision.to_bytes()
         headers = self._signer.headers(DECISION, value) if self._signer is not None else ()
-        return Outgoing(topic=name, partition=0, key=key.encode(), value=value, headers=headers)
+        return Outgoing(topic=name, partition=0, key=key.encode(), value=value, headers=(*headers, *traced))
 
     async def _fold(self, consumer: AIOKafkaConsumer, refold: Refold) -> None:
         """Decide until another decider is found to have been first."""
@@ -234,10 +235,20 @@ class Decider:
         for decision in decisions:
             rollout = decision.rollout_id
             self._chain.derived(decision)
-            for topic in (AUDIT, DECISIONS):
-                await self._outbox.send([self._outgoing(topic, decision)])
+            with span("paritygate.decide", _described(decision)) as traced:
+                for topic in (AUDIT, DECISIONS):
+                    await self._outbox.send([self._outgoing(topic, decision, traced)])
             self._metrics.decided(decision)
             log.info(
                 "%s #%d: %s at %s (%d %%): %s",
                 rollout, decision.sequence, decision.action, decision.stage, decision.weight, decision.reason,
             )  # fmt: skip
+
+
+def _described(decision: GateDecision) -> dict[str, str | int]:
+    """Attributes of the span of a decision."""
+    return {
+        "paritygate.rollout": decision.rollout_id, "paritygate.sequence": decision.sequence,
+        "paritygate.action": decision.action.value, "paritygate.stage": decision.stage,
+        "paritygate.weight": decision.weight,
+    }  # fmt: skip
