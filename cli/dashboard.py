@@ -11,8 +11,9 @@ from paritygate.cli.console import print_line
 from paritygate.cli.extras import first_missing
 from paritygate.cli.kafka import kafka_settings
 from paritygate.cli.options import Bootstrap
-from paritygate.cli.said import command_keys
+from paritygate.cli.said import command_keys, decision_keys
 from paritygate.schemas.errors import ConfigError
+from paritygate.schemas.signature import Trust
 
 #: What the dashboard needs beyond the base install; the first that is missing is named.
 _NEEDED = ("starlette", "uvicorn", "numpy", "jsonschema_rs")
@@ -53,5 +54,5 @@ def dashboard(
         host=host,
         port=port,
         ready=lambda address: print_line(f"dashboard: {address}"),
-        command_keys=command_keys(),
+        trust=Trust(command_keys(), decision_keys()),
     )

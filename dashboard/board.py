@@ -19,12 +19,13 @@ from paritygate.rollouts.plan import RolloutPlan
 from paritygate.rollouts.regression import Samples
 from paritygate.rollouts.review import new_ledger, outcome_of
 from paritygate.rollouts.trend import Trend
+from paritygate.rollouts.vouched import Vouching
 from paritygate.schemas.ack import RouterAck
 from paritygate.schemas.codec import decode_report
 from paritygate.schemas.command import Command, CommandKind
 from paritygate.schemas.decision import Action, GateDecision
 from paritygate.schemas.errors import PlanError, PoisonError
-from paritygate.schemas.signature import CommandLog, Headers, TrustedKeys
+from paritygate.schemas.signature import DECISION, EVERYBODY, CommandLog, Headers, Trust
 from paritygate.schemas.topics import AUDIT, DECISIONS, ROLLOUTS, ROUTER_ACKS, WINDOWS
 
 #: Most decisions of one rollout; of more, every second hold that repeats the one before it is let go.
@@ -90,11 +91,12 @@ class Entry:
 class Board:
     """All rollouts of a cluster. Thread-safe: hold ``lock`` while you read entries.
 
-    ``command_keys``: whose commands count; None: everybody's.
+    ``trust``: whose commands and decisions count.
     """
 
-    def __init__(self, command_keys: TrustedKeys | None = None) -> None:
-        self._said = CommandLog(command_keys)
+    def __init__(self, trust: Trust = EVERYBODY) -> None:
+        self._said = CommandLog(trust.commands)
+        self._deciders, self._vouching = trust.decisions, Vouching()
         self.lock = RLock()
         self.entries: dict[str, Entry] = {}
         self.unread: Counter[str] = Counter()
@@ -120,7 +122,8 @@ class Board:
             self.newest_at_ms[topic] = max(at_ms, self.newest_at_ms.get(topic, at_ms))
             try:
                 doubt = self._said.take(offset, value or b"", headers) if topic == ROLLOUTS.name else ""
-                entry = self._take(topic, offset, at_ms, key, value)
+                signed = self._is_signed(topic, value, headers)
+                entry = self._take(topic, offset, at_ms, key, value, signed=signed)
             except PoisonError:
                 self.unread[topic] += 1
                 return
@@ -153,12 +156,22 @@ class Board:
             for old in looked[: max(0, len(looked) + 1 - MAX_LOOKED_UP)]:
                 old.ledger, old.samples, old.trend, old.looked_up = None, Samples(), None, False
 
-    def _take(self, topic: str, offset: int, at_ms: int, key: bytes | None, value: bytes | None) -> Entry | None:
+    def _is_signed(self, topic: str, value: bytes | None, headers: Headers | None) -> bool:
+        """Whether a decision is, as far as anybody asks."""
+        if self._deciders is None or topic not in (AUDIT.name, DECISIONS.name):
+            return True
+        return not self._deciders.refusal(DECISION, value or b"", headers)
+
+    def _take(
+        self, topic: str, offset: int, at_ms: int, key: bytes | None, value: bytes | None, *, signed: bool
+    ) -> Entry | None:
         data = value or b""
         if topic == AUDIT.name:
-            return self._decided(GateDecision.from_bytes(data), at_ms)
+            found = self._vouching.take(GateDecision.from_bytes(data), signed=signed)
+            changed = [entry for d in found if (entry := self._decided(d, at_ms)) is not None]
+            return changed[-1] if changed else None
         if topic == DECISIONS.name:
-            return self._in_force(GateDecision.from_bytes(data)) if data else None
+            return self._in_force(GateDecision.from_bytes(data)) if data and signed else None
         if topic == ROLLOUTS.name:
             return self._commanded(offset, Command.from_bytes(data))
         if topic == ROUTER_ACKS.name:

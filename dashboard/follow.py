@@ -26,7 +26,7 @@ from confluent_kafka import (
 from paritygate.dashboard.board import CONTROL, Board
 from paritygate.dashboard.board import TOPICS as READ
 from paritygate.schemas.client import KafkaSettings
-from paritygate.schemas.signature import TrustedKeys
+from paritygate.schemas.signature import EVERYBODY, Trust
 from paritygate.schemas.topics import WINDOWS
 
 #: How often the broker is asked whether it is there, and how long it may take to answer.
@@ -59,12 +59,12 @@ class Reading:
 
 
 class Follower:
-    """Reads the topics of a board until it is closed. ``command_keys``: as for :class:`Board`."""
+    """Reads the topics of a board until it is closed. ``trust``: as for :class:`Board`."""
 
-    def __init__(self, settings: KafkaSettings, command_keys: TrustedKeys | None = None) -> None:
+    def __init__(self, settings: KafkaSettings, trust: Trust = EVERYBODY) -> None:
         self.settings = settings
-        self._command_keys = command_keys
-        self.board = Board(command_keys)
+        self._trust = trust
+        self.board = Board(trust)
         self.reading = Reading(positions={}, ends={})
         self._changed: list[Callable[[], None]] = []
         self._names = {settings.topic(name): name for name in READ}
@@ -167,7 +167,7 @@ class Follower:
         if offset < self.reading.positions.get(name, 0):
             self._another_log = True  # the topic was made anew, and is read from its beginning
         value, key = message.value(), message.key()
-        self.board.take(name, offset, message.timestamp()[1], _bytes(key), _bytes(value), headers=_headers(message))
+        self.board.take(name, offset, message.timestamp()[1], _bytes(key), _bytes(value), headers=message.headers())
         self.reading.positions[name] = offset + 1
         return True
 
@@ -195,7 +195,7 @@ class Follower:
 
     def _begin_anew(self) -> None:
         self._another_log = False
-        self.board = Board(self._command_keys)
+        self.board = Board(self._trust)
         self.reading = Reading(positions={}, ends={}, resets=self.reading.resets + 1)
 
     def _replaced(self) -> bool:
@@ -223,11 +223,6 @@ class Follower:
         if self.reading.trouble != why:
             self.reading = replace(self.reading, trouble=why)
             self.told()
-
-
-def _headers(message: Message) -> list[tuple[str, object]]:
-    found = message.headers() or []
-    return list(found.items() if isinstance(found, dict) else found)
 
 
 def _bytes(value: bytes | str | None) -> bytes | None:

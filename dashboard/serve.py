@@ -13,7 +13,7 @@ from paritygate.dashboard.app import DashboardSettings, create_app
 from paritygate.dashboard.follow import Follower
 from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.errors import ConfigError
-from paritygate.schemas.signature import TrustedKeys
+from paritygate.schemas.signature import EVERYBODY, Trust
 
 
 def serve(
@@ -23,11 +23,11 @@ def serve(
     host: str,
     port: int,
     ready: Callable[[str], None],
-    command_keys: TrustedKeys | None = None,
+    trust: Trust = EVERYBODY,
 ) -> None:
     """Blocks until SIGTERM or Ctrl-C. ``port`` 0 takes a free one; ``ready`` is told the address.
 
-    ``command_keys``: whose commands count; None: everybody's.
+    ``trust``: whose commands and decisions count.
 
     :raises ConfigError: the address cannot be opened.
     """
@@ -40,7 +40,7 @@ def serve(
         listener.close()
         raise ConfigError(f"--host, --port: {host}:{port} cannot be opened: {e.strerror or e}") from None
     listener.listen(256)
-    app = create_app(Follower(kafka, command_keys), settings, lambda: time.time_ns() // 1_000_000)
+    app = create_app(Follower(kafka, trust), settings, lambda: time.time_ns() // 1_000_000)
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, timeout_graceful_shutdown=1, server_header=False,
         timeout_keep_alive=30,

@@ -8,8 +8,12 @@ before there were keys, or from keys that are retired; nobody can write there an
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from paritygate.schemas.decision import GateDecision
+
+#: Most unsigned decisions that wait for one that is signed and continues them.
+MAX_WAITING: Final = 1000
 
 
 def vouched(decisions: Sequence[GateDecision], is_signed: Callable[[int], bool]) -> list[bool]:
@@ -27,3 +31,25 @@ def vouched(decisions: Sequence[GateDecision], is_signed: Callable[[int], bool])
             believed[i] = True
             continued.add(decision.previous)
     return believed
+
+
+class Vouching:
+    """The same for a log that is read as it comes: a decision is given out as soon as it is to be believed."""
+
+    def __init__(self) -> None:
+        self._signs = False
+        self._waiting: dict[str, GateDecision] = {}
+
+    def take(self, decision: GateDecision, *, signed: bool) -> list[GateDecision]:
+        """The decisions that are to be believed from now on, in the order of their chain."""
+        if not signed and not self._signs:
+            return [decision]
+        if not signed:
+            if len(self._waiting) < MAX_WAITING:
+                self._waiting[decision.digest()] = decision
+            return []
+        self._signs = True
+        found = [decision]
+        while self._waiting and (before := self._waiting.pop(found[-1].previous, None)) is not None:
+            found.append(before)
+        return found[::-1]

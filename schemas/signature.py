@@ -32,7 +32,8 @@ DECISION: Final = "application/vnd.paritygate.decision.v1+json"
 COMMAND: Final = "application/vnd.paritygate.command.v1+json"
 _BEGIN, _END = b"-----BEGIN PUBLIC KEY-----", b"-----END PUBLIC KEY-----"
 
-Headers = Iterable[tuple[str, Any]]
+#: As any client library gives them; where a name stands twice, the last one counts.
+Headers = Iterable[tuple[str, Any]] | Mapping[str, Any]
 
 
 @unique
@@ -46,7 +47,7 @@ class Signed(StrEnum):
 
 def is_signed(headers: Headers | None) -> bool:
     """Whether a record carries a signature at all, good or bad."""
-    return any(name == SIGNATURE for name, _ in headers or ())
+    return SIGNATURE in dict(headers or ())
 
 
 def signed_bytes(kind: str, value: bytes) -> bytes:
@@ -129,6 +130,9 @@ class Trust(NamedTuple):
 
     commands: TrustedKeys | None = None
     decisions: TrustedKeys | None = None
+
+
+EVERYBODY: Final = Trust()
 
 
 class CommandLog:

@@ -22,7 +22,7 @@ from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.command import Command, CommandKind
 from paritygate.schemas.decision import Action, GateDecision
 from paritygate.schemas.errors import ParityGateError
-from paritygate.schemas.signature import DECISION, CommandLog, Trust
+from paritygate.schemas.signature import DECISION, EVERYBODY, CommandLog, Trust
 from paritygate.schemas.topics import AUDIT, ROLLOUTS
 from paritygate.streams.connect import start_consumer
 
@@ -32,7 +32,6 @@ log = logging.getLogger(__name__)
 MAX_DECISION_MS = 10_000
 #: Most rollouts whose unsigned start is remembered, until a signed decision continues it.
 MAX_UNSIGNED = 1000
-_EVERYBODY = Trust()
 
 
 class RolloutRegistry:
@@ -44,7 +43,7 @@ class RolloutRegistry:
         *,
         retire_after_s: float,
         clock_ms: Callable[[], int],
-        trust: Trust = _EVERYBODY,
+        trust: Trust = EVERYBODY,
     ) -> None:
         self._said = CommandLog(trust.commands)
         self._deciders = trust.decisions

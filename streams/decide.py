@@ -28,7 +28,7 @@ from paritygate.schemas.codec import decode_report
 from paritygate.schemas.command import Command
 from paritygate.schemas.decision import Action, GateDecision
 from paritygate.schemas.errors import PoisonError
-from paritygate.schemas.signature import DECISION, CommandLog, Signer, Trust
+from paritygate.schemas.signature import DECISION, EVERYBODY, CommandLog, Signer, Trust
 from paritygate.schemas.topics import AUDIT, DECISIONS, ROLLOUTS, WINDOWS, Topic
 from paritygate.schemas.tracing import Headers, span
 from paritygate.streams.connect import start_consumer
@@ -41,7 +41,6 @@ log = logging.getLogger(__name__)
 
 POLL_MS = 50
 T = TypeVar("T")
-_EVERYBODY = Trust()
 
 
 class Decider:
@@ -53,7 +52,7 @@ class Decider:
         outbox: Outbox,
         metrics: WorkerMetrics,
         signer: Signer | None = None,
-        trust: Trust = _EVERYBODY,
+        trust: Trust = EVERYBODY,
     ) -> None:
         kafka = settings.kafka
         self._signer = signer

@@ -24,10 +24,12 @@ from paritygate.cli.notify.config import Target
 from paritygate.cli.notify.message import message, summary
 from paritygate.cli.notify.post import post
 from paritygate.cli.notify.signature import signed_headers
+from paritygate.cli.said import decision_keys
 from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.decision import GateDecision
 from paritygate.schemas.errors import DecodeError
 from paritygate.schemas.metrics import Counter, Metrics
+from paritygate.schemas.signature import DECISION, Headers
 from paritygate.schemas.topics import DECISIONS
 
 if TYPE_CHECKING:
@@ -102,6 +104,7 @@ class Courier:
         self._delivery = Delivery(target, stop, say, metrics)
         self._changes = Changes()
         self._errors: set[str] = set()
+        self._keys = decision_keys()
 
     @property
     def group(self) -> str:
@@ -159,7 +162,7 @@ class Courier:
                 self._trouble(error.str())
                 continue
             offset = found.offset() or 0
-            change = self._read(found.value())
+            change = self._read(found.value(), found.headers())
             if offset < first:
                 continue
             if change is None:
@@ -170,9 +173,12 @@ class Courier:
             self._commit(consumer, offset + 1)
             waiting = None
 
-    def _read(self, value: bytes | str | None) -> Change | None:
+    def _read(self, value: bytes | str | None, headers: Headers | None) -> Change | None:
+        data = value if isinstance(value, bytes) else b""
+        if self._keys is not None and self._keys.refusal(DECISION, data, headers):
+            return None
         try:
-            return self._changes.take(GateDecision.from_bytes(value if isinstance(value, bytes) else b""))
+            return self._changes.take(GateDecision.from_bytes(data))
         except DecodeError:
             return None
 

@@ -10,8 +10,8 @@ from paritygate.dashboard.freshness import Look, behind
 from paritygate.dashboard.rollout import rollout_parts
 from paritygate.rollouts.review import deeds_of
 from paritygate.schemas.ack import Refusal, RouterAck
-from paritygate.schemas.decision import Action
-from paritygate.schemas.signature import COMMAND, Signer, TrustedKeys
+from paritygate.schemas.decision import Action, GateDecision
+from paritygate.schemas.signature import COMMAND, DECISION, Signer, Trust, TrustedKeys
 from paritygate.schemas.topics import AUDIT, DECISIONS, ROLLOUTS, ROUTER_ACKS, WINDOWS
 from tests.support.board import HEARD_MS, follower_of
 from tests.support.story import logs_of, story
@@ -83,7 +83,7 @@ def test_the_order_between_topics_does_not_matter() -> None:
 
 def test_what_no_key_speaks_for_was_said_by_nobody() -> None:
     """With keys: an unsigned command is told as such, unless a decision names it."""
-    board, forged = Board(TrustedKeys(PUBLIC, "pub")), command("pause")
+    board, forged = Board(Trust(commands=TrustedKeys(PUBLIC, "pub"))), command("pause")
     for decision in CLIMB.decisions:
         board.take(AUDIT.name, decision.sequence, HEARD_MS, b"r1", decision.to_bytes())
     board.take(ROLLOUTS.name, 0, HEARD_MS, b"r1", CLIMB.commands[0].to_bytes())
@@ -98,6 +98,28 @@ def test_what_no_key_speaks_for_was_said_by_nobody() -> None:
     assert [d.came_of_it for d in deeds] == [
         "decision 0", "no decision: it is not signed", "no decision: refused",
     ]  # fmt: skip
+
+
+def test_a_forged_decision_is_not_on_the_board() -> None:
+    """With keys of deciders: neither in the record nor in force, though it was first; the genuine ones are."""
+    signer, board = Signer(PRIVATE, "key"), Board(Trust(decisions=TrustedKeys(PUBLIC, "pub")))
+
+    def take(topic: str, decision: GateDecision, *, signed: bool = False) -> None:
+        value = decision.to_bytes()
+        headers = signer.headers(DECISION, value) if signed else None
+        board.take(topic, decision.sequence, HEARD_MS, b"r1", value, headers=headers)
+
+    for i, decision in enumerate(CLIMB.decisions):
+        if i == 2:
+            forged = decision.model_copy(update={"weight": 100, "stage": "100", "reason": "forged"})
+            take(AUDIT.name, forged)
+            take(DECISIONS.name, forged.model_copy(update={"sequence": 1000}))
+        take(AUDIT.name, decision, signed=i not in (1, 2))
+        take(DECISIONS.name, decision, signed=True)
+    entry = board.entries["r1"]
+
+    assert entry.decisions == CLIMB.decisions
+    assert entry.in_force == CLIMB.decisions[-1]
 
 
 def test_a_long_rollout_stays_small(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paritygate.rollouts.replay import chained
-from paritygate.rollouts.vouched import vouched
+from paritygate.rollouts.vouched import Vouching, vouched
 from tests.unit.rollouts.test_replay import WHOLE
 
 FORGED = WHOLE[5].model_copy(update={"reason": "by an intruder"})
@@ -40,3 +40,15 @@ def test_nothing_forged_is_ever_believed(place: int, unsigned: set[int]) -> None
 
     assert FORGED not in believed
     assert chained(believed) == WHOLE
+
+
+@given(st.sets(st.integers(0, len(WHOLE) - 1)))
+def test_a_log_that_is_read_as_it_comes_gives_the_same(unsigned: set[int]) -> None:
+    """Given out late, where a signature comes late, but the same decisions, each chain in its order."""
+    vouching, signed = Vouching(), [i not in unsigned for i in range(len(WHOLE))]
+    found = [d for d, s in zip(WHOLE, signed, strict=True) for d in vouching.take(d, signed=s)]
+    believed = [d for d, counts in zip(WHOLE, vouched(WHOLE, signed.__getitem__), strict=True) if counts]
+
+    assert sorted(found, key=WHOLE.index) == believed
+    for rollout in {d.rollout_id for d in WHOLE}:
+        assert [d for d in found if d.rollout_id == rollout] == [d for d in believed if d.rollout_id == rollout]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -8,10 +9,14 @@ from paritygate.cli.notify import courier
 from paritygate.cli.notify.address import DeliveryError, Url
 from paritygate.cli.notify.change import Change, Kind, Severity
 from paritygate.cli.notify.config import Target
-from paritygate.cli.notify.courier import Delivery
+from paritygate.cli.notify.courier import Courier, Delivery
 from paritygate.cli.notify.message import Format
+from paritygate.schemas.client import KafkaSettings
+from paritygate.schemas.decision import Action
 from paritygate.schemas.metrics import Metrics
+from paritygate.schemas.signature import DECISION, Signer
 from tests.unit.cli.notify.conftest import decision
+from tests.unit.schemas.test_signature import PRIVATE, PUBLIC
 
 STEP = Change(Kind.ADVANCED, Severity.INFO, decision(3, "proven"))
 
@@ -87,3 +92,15 @@ def test_the_lesser_ones_may_be_left_out() -> None:
 
     assert bench.delivery.deliver(STEP)
     assert bench.tries == 0
+
+
+def test_nobody_is_told_what_no_trusted_key_has_signed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Where keys of deciders are named: a forged rollback wakes nobody, and hides no genuine one."""
+    (tmp_path / "decider.pub").write_bytes(PUBLIC)
+    monkeypatch.setenv("PARITYGATE_DECISION_KEYS", str(tmp_path / "decider.pub"))
+    settings = KafkaSettings(bootstrap="b:1")
+    reader = Courier(settings, target(), threading.Event(), lambda _: None, Metrics())
+    value = decision(3, "gate_failed", action=Action.ROLLBACK).to_bytes()
+
+    assert reader._read(value, None) is None
+    assert reader._read(value, Signer(PRIVATE, "key").headers(DECISION, value)) is not None
