@@ -7,28 +7,45 @@ skipped here; ``tail`` shows them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from paritygate.cli.kafka import end_offsets, read
 from paritygate.schemas.errors import ConfigError, DecodeError
 from paritygate.schemas.topics import DECISIONS, ROUTER_ACKS
 
 if TYPE_CHECKING:
+    from paritygate.rollouts.view import GateLine
     from paritygate.schemas.ack import RouterAck
     from paritygate.schemas.client import KafkaSettings
     from paritygate.schemas.command import Command
     from paritygate.schemas.decision import GateDecision
 
 
-@dataclass(frozen=True, slots=True)
-class Rung:
+class Rung(NamedTuple):
     """One stage of a ladder as people see it: its name and whole percent of live traffic."""
 
     name: str
     weight: int
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What the plan of a rollout says of its ladder and of each gate; empty where there is no such plan."""
+
+    rungs: tuple[Rung, ...] = ()
+    lines: Mapping[str, GateLine] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, plan: Mapping[str, Any]) -> Declared:
+        """From a plan as it stands in its start command."""
+        from paritygate.rollouts.view import lines_of  # noqa: PLC0415  (watch alone needs it)
+
+        stages = plan.get("stages") or []
+        told = (Rung(str(s["name"]), int(s["weight"])) for s in stages if "name" in s and "weight" in s)
+        return cls(tuple(told), lines_of(plan))
 
 
 def decisions(
@@ -89,13 +106,12 @@ def commands(settings: KafkaSettings) -> Iterator[tuple[int, Command]]:
     return believed(settings)
 
 
-def ladder(settings: KafkaSettings, rollout_id: str) -> list[Rung]:
-    """The stages of a rollout from the plan it was started with; empty where there is no such plan."""
+def declared(settings: KafkaSettings, rollout_id: str) -> Declared:
+    """What the plan that a rollout was started with declares."""
     for _, command in commands(settings):
         if command.rollout_id == rollout_id and command.plan is not None:
-            stages = command.plan.get("stages") or []
-            return [Rung(str(s["name"]), int(s["weight"])) for s in stages if "name" in s and "weight" in s]
-    return []
+            return Declared.of(command.plan)
+    return Declared()
 
 
 def acknowledgements(settings: KafkaSettings, rollout_id: str) -> list[RouterAck]:

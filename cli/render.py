@@ -6,29 +6,34 @@ Law: colours only repeat what words say, so that nothing is lost in a log file. 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from paritygate.cli.console import clean, new_table
+from paritygate.dashboard.words import measured
 from paritygate.gates.reasons import UNKNOWN as UNKNOWN  # noqa: PLC0414  (other verbs take it from here)
 from paritygate.gates.reasons import instant as instant  # noqa: PLC0414
+from paritygate.rollouts.view import RungState, rows, where
+from paritygate.rollouts.view import rungs as rungs_after
 from paritygate.schemas.ack import APPLIED, LEFT
 from paritygate.schemas.decision import Action, GateDecision
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from paritygate.cli.follow import Rung
+    from paritygate.cli.follow import Declared, Rung
+    from paritygate.rollouts.view import GateLine
     from paritygate.schemas.ack import RouterAck
 
 _VERDICT_STYLES = {"pass": "green", "fail": "bold red", "inconclusive": "yellow", "error": "magenta"}
-_RANK = {"fail": 0, "error": 1, "inconclusive": 2, "pass": 3}
 _ACTION_STYLES = {Action.PROMOTE: "green", Action.HOLD: "yellow", Action.ROLLBACK: "bold red"}
-#: Numbers of a verdict that a reader looks for first; the rest is in ``--json``.
-_FIRST_NUMBERS = ("observed", "estimate", "limit", "samples", "pairs", "bad", "more_needed")
+_RUNGS = {
+    RungState.CLIMBED: ("✓", "green"), RungState.HERE: ("●", "bold green"),
+    RungState.FELL: ("✗", "bold red"), RungState.AHEAD: ("○", "dim"),
+}  # fmt: skip
 
 
 def number(value: float | int | None) -> str:
@@ -44,42 +49,32 @@ def sentence(decision: GateDecision) -> Text:
     text.append(decision.rollout_id, style="bold")
     text.append(f" #{decision.sequence} ")
     text.append(decision.action.value, style=_ACTION_STYLES[decision.action])
-    live = f"{decision.weight} % of live traffic" if decision.weight else "no live traffic"
-    text.append(f" at {decision.stage} ({live}): {clean(decision.reason)}")
+    text.append(f" {clean(where(decision))}")
     return text
 
 
 def ladder_line(rungs: Sequence[Rung], decision: GateDecision) -> Text:
     """The rungs, those climbed and the one that is stood on; a rollback shows where it fell from."""
-    names = [r.name for r in rungs]
-    back = decision.action is Action.ROLLBACK
-    here = names.index(decision.stage) if decision.stage in names else -1
     text = Text()
-    for i, rung in enumerate(rungs):
+    for i, rung in enumerate(rungs_after(rungs, decision)):
         if i:
             text.append(" → ", style="dim")
-        if back and rung.name == decision.from_stage:
-            text.append(f"✗ {rung.name}", style="bold red")
-        elif i == here:
-            text.append(f"● {rung.name}", style="bold red" if back else "bold green")
-        else:
-            text.append(
-                f"{'✓' if i < here and not back else '○'} {rung.name}", style="green" if i < here else "dim"
-            )
+        sign, style = _RUNGS[rung.state]
+        text.append(f"{sign} {clean(rung.label)}", style=style)
     return text
 
 
-def gate_table(decision: GateDecision) -> Table:
-    """One row per verdict, the worst first."""
-    table = new_table("gate", "segment", "verdict", "reason", "numbers")
-    for v in sorted(decision.verdicts, key=lambda v: (_RANK.get(v.verdict, 4), not v.required)):
-        numbers = [n for n in _FIRST_NUMBERS if n in v.numbers] or list(v.numbers)[:4]
+def gate_table(decision: GateDecision, lines: Mapping[str, GateLine]) -> Table:
+    """One row per verdict, the worst first: the plan's line, the value and its interval, as on the page."""
+    table = new_table("gate", "verdict", "line", "value", "segment", "why")
+    for row in rows(decision, lines):
         table.add_row(
-            clean(v.gate) + ("" if v.required else " (advisory)"),
-            clean(v.segment),
-            Text(v.verdict, style=_VERDICT_STYLES.get(v.verdict, "")),
-            clean(v.reason),
-            ", ".join(f"{n} {number(v.numbers[n])}" for n in numbers),
+            clean(row.line.gate) + ("" if row.required else " (advisory)"),
+            Text(row.verdict, style=_VERDICT_STYLES.get(row.verdict, "")),
+            row.line.declared,
+            measured(row.value, row.low, row.high, row.line.unit),
+            clean(row.segment),
+            clean(row.reason),
         )
     return table
 
@@ -115,14 +110,14 @@ def routers_line(decision: GateDecision, acks: Sequence[RouterAck]) -> Text:
     return text
 
 
-def panel(decision: GateDecision, rungs: Sequence[Rung], acks: Sequence[RouterAck] | None = None) -> RenderableType:
+def panel(decision: GateDecision, declared: Declared, acks: Sequence[RouterAck] | None = None) -> RenderableType:
     """All of it, one below the other."""
     parts: list[RenderableType] = [sentence(decision)]
-    if rungs:
-        parts.append(ladder_line(rungs, decision))
+    if declared.rungs:
+        parts.append(ladder_line(declared.rungs, decision))
     parts.append(facts(decision))
     if acks is not None:
         parts.append(routers_line(decision, acks))
     if decision.verdicts:
-        parts.append(gate_table(decision))
+        parts.append(gate_table(decision, declared.lines))
     return Group(*parts)

@@ -20,7 +20,7 @@ def status(
     as_json: Json = False,
 ) -> None:
     """Show the newest decision of each rollout, or one rollout with its gates and routers."""
-    from paritygate.cli.follow import acknowledgements, ladder, newest_decisions, unknown_rollout  # noqa: PLC0415
+    from paritygate.cli.follow import acknowledgements, declared, newest_decisions, unknown_rollout  # noqa: PLC0415
 
     settings = kafka_settings(bootstrap)
     require_topics(settings, DECISIONS.name, ROLLOUTS.name, ROUTER_ACKS.name)
@@ -33,7 +33,7 @@ def status(
     elif rollout is not None:
         from paritygate.cli.render import panel  # noqa: PLC0415
 
-        console().print(panel(newest[rollout], ladder(settings, rollout), acknowledgements(settings, rollout)))
+        console().print(panel(newest[rollout], declared(settings, rollout), acknowledgements(settings, rollout)))
     elif not shown:
         print_line("no rollout has a decision yet; 'paritygate start rollout.yaml' begins one")
     else:

@@ -18,7 +18,7 @@ from paritygate.cli.options import Bootstrap, Json, RolloutId
 from paritygate.schemas.topics import DECISIONS, ROLLOUTS
 
 if TYPE_CHECKING:
-    from paritygate.cli.follow import Rung
+    from paritygate.cli.follow import Declared
     from paritygate.schemas.decision import GateDecision
 
 
@@ -32,7 +32,7 @@ def watch(
     as_json: Json = False,
 ) -> None:
     """Follow the decisions of one rollout until Ctrl-C."""
-    from paritygate.cli.follow import Newest, decisions, decisions_end, is_over, ladder, newest_decisions  # noqa: PLC0415
+    from paritygate.cli.follow import Newest, decisions, decisions_end, declared, is_over, newest_decisions  # noqa: PLC0415
 
     settings = kafka_settings(bootstrap)
     require_topics(settings, DECISIONS.name, ROLLOUTS.name)
@@ -40,8 +40,8 @@ def watch(
     newest = Newest()
     newest.decisions = newest_decisions(settings)
     known = newest.decisions.get(rollout)
-    rungs = ladder(settings, rollout)
-    if known is None and not rungs:
+    plan = declared(settings, rollout)
+    if known is None and not plan.rungs:
         note(f"rollout {rollout} is not known yet; waiting for its start")
 
     def changes() -> Iterable[GateDecision]:
@@ -60,7 +60,7 @@ def watch(
     elif not sys.stdout.isatty():
         last = _each(changes(), _print_sentence)
     else:
-        last = _live(changes(), rungs)
+        last = _live(changes(), plan)
     if last is not None and last.action.value == "rollback":  # only --until-done comes here
         raise typer.Exit(1)
 
@@ -79,7 +79,7 @@ def _print_sentence(decision: GateDecision) -> None:
     print_line(f"{instant(decision.at_ms)} {sentence(decision).plain}")
 
 
-def _live(changes: Iterable[GateDecision], rungs: list[Rung]) -> GateDecision | None:
+def _live(changes: Iterable[GateDecision], plan: Declared) -> GateDecision | None:
     from rich.live import Live  # noqa: PLC0415
 
     from paritygate.cli.render import panel  # noqa: PLC0415
@@ -87,5 +87,5 @@ def _live(changes: Iterable[GateDecision], rungs: list[Rung]) -> GateDecision | 
     last = None
     with Live("waiting for the first decision", console=console(), auto_refresh=False) as live:
         for last in changes:
-            live.update(panel(last, rungs), refresh=True)
+            live.update(panel(last, plan), refresh=True)
     return last

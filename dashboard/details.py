@@ -15,12 +15,15 @@ from paritygate.dashboard.parts import Part, notices, part
 from paritygate.dashboard.rollout import heading, ranking_table, segment_sides
 from paritygate.dashboard.segments import MOST, ranking, samples_in, within
 from paritygate.dashboard.sides import sides_table
+from paritygate.dashboard.words import measured
 from paritygate.gates.reasons import UNKNOWN, instant, many, number
 from paritygate.rollouts.explanation import explain
 from paritygate.rollouts.regression import Pair
 from paritygate.rollouts.review import Review
 from paritygate.rollouts.sides import sides
-from paritygate.schemas.decision import VerdictRecord
+from paritygate.rollouts.view import GateLine, lines_of, rows
+from paritygate.rollouts.view import where as where_of
+from paritygate.schemas.decision import GateDecision
 
 #: Examples of one segment that its page lists.
 EXAMPLES: Final = 40
@@ -84,6 +87,7 @@ def decision_parts(entry: Entry, sequence: int) -> tuple[Part, ...]:
     if place is None:
         raise KeyError(sequence)
     d = entry.decisions[place]
+    lines = lines_of(None if entry.plan is None else entry.plan.to_plain())
     found = explain(d, entry.decisions[: place + 1], entry.plan)
     if found.rule is not None:
         rule = f"Rule {found.rule.number} of judge(): {found.rule.when}."
@@ -100,19 +104,19 @@ def decision_parts(entry: Entry, sequence: int) -> tuple[Part, ...]:
         ("windows.v1", f"records before offset {d.windows_next:,}"),
         ("rollouts.v1", f"records before offset {d.commands_next:,}"),
     )
-    lines = tuple((Code(key), str(value)) for key, value in found.plan_lines.items())
-    read = Table(("line", "value"), lines) if lines else Paragraph("None.")
-    told = f" at {d.stage}, weight {d.weight} %: {d.reason}"
+    read_keys = tuple((Code(key), str(value)) for key, value in found.plan_lines.items())
+    read = Table(("line", "value"), read_keys) if read_keys else Paragraph("None.")
     return (
         notices(()),
         Part("title", heading(f"Decision {d.sequence} of {entry.rollout_id}")),
         part(
             "what",
             "What was decided",
-            element("p", mark_html(Mark(d.action.value)), told, class_="headline"),
+            element("p", mark_html(Mark(d.action.value)), f" {where_of(d)}", class_="headline"),
             Paragraph(rule),
         ),
-        part("verdicts", "What the gates said", _verdicts(d.verdicts)),
+        part("verdicts", "What the gates said", _verdicts(d, lines)),
+        part("numbers", "Numbers behind it", _numbers(d)),
         part("waits", "It waited for", Items(found.waits) if found.waits else Paragraph("Nothing.")),
         part("lines", "Lines of the plan that the rule read", read),
         part("origin", "What it follows from", Facts(facts), link=_neighbour(entry, place)),
@@ -126,21 +130,30 @@ def _neighbour(entry: Entry, place: int) -> tuple[str, str] | None:
     return f"The decision before: {before}", paths.decision(entry.rollout_id, before)
 
 
-def _verdicts(verdicts: tuple[VerdictRecord, ...]) -> Table | Paragraph:
-    if not verdicts:
+def _verdicts(d: GateDecision, lines: Mapping[str, GateLine]) -> Table | Paragraph:
+    if not d.verdicts:
         return Paragraph("None was asked.")
     return Table(
-        ("gate", "verdict", "segment", "why", "numbers"),
+        ("gate", "verdict", "line", "value", "segment", "why"),
         tuple(
             (
-                v.gate if v.required else f"{v.gate} (advisory)",
-                Mark(v.verdict),
-                v.segment,
-                v.reason,
-                ", ".join(
-                    f"{name} {UNKNOWN if number(n) is None else f'{n:,.6g}'}" for name, n in v.numbers.items()
-                ),
+                row.line.gate if row.required else f"{row.line.gate} (advisory)",
+                Mark(row.verdict),
+                row.line.declared,
+                measured(row.value, row.low, row.high, row.line.unit),
+                row.segment,
+                row.reason,
             )
-            for v in verdicts
+            for row in rows(d, lines)
         ),
     )
+
+
+def _numbers(d: GateDecision) -> Table | Paragraph:
+    """Everything that the verdicts recorded, for those who compute it again."""
+    told = tuple((v.gate, ", ".join(_number(name, n) for name, n in v.numbers.items())) for v in d.verdicts)
+    return Table(("gate", "numbers"), told) if told else Paragraph("None.")
+
+
+def _number(name: str, value: float | None) -> str:
+    return f"{name} {UNKNOWN if number(value) is None else f'{value:,.6g}'}"

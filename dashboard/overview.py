@@ -11,7 +11,12 @@ from paritygate.dashboard.document import Link, Mark, Paragraph, Table, When
 from paritygate.dashboard.elements import Html, element
 from paritygate.dashboard.freshness import Look, Source, complaints, sources
 from paritygate.dashboard.parts import Part, notices, part
+from paritygate.rollouts import view
+from paritygate.rollouts.view import RungState
 
+_CLASSES = {
+    RungState.CLIMBED: "done", RungState.HERE: "here", RungState.FELL: "fell", RungState.AHEAD: "ahead",
+}  # fmt: skip
 #: Rollouts that are over; of more, the newest.
 MOST_OVER = 100
 
@@ -64,23 +69,11 @@ def ladder(entry: Entry) -> Html:
     d = entry.decisions[-1]
     if entry.plan is None:
         return element("p", f"stage {d.stage}, its plan is not in the log of commands", class_="quiet")
-    names = [s.name for s in entry.plan.stages]
-    back = entry.outcome in {"rolled back", "abandoned"}
-    here = names.index(d.from_stage if back else d.stage) if (d.from_stage if back else d.stage) in names else 0
     rungs = []
-    for i, stage in enumerate(entry.plan.stages):
-        state = ("fell" if back else "here") if i == here else "done" if i < here else "ahead"
-        word = {"fell": "rolled back from here", "here": "stands here", "done": "climbed", "ahead": "to come"}[
-            state
-        ]
-        current = {"aria_current": "step"} if state in {"here", "fell"} else {}
-        shown = (
-            stage.name if stage.name == str(stage.weight) or not stage.weight else f"{stage.name} ({stage.weight})"
-        )
-        unit = " %" if shown == str(stage.weight) else ""
-        rungs.append(
-            element("li", f"{shown}{unit}", element("span", f", {word}", class_="unseen"), class_=state, **current)
-        )
+    for rung in view.rungs([(s.name, s.weight) for s in entry.plan.stages], d):
+        current = {"aria_current": "step"} if rung.state in {RungState.HERE, RungState.FELL} else {}
+        unseen = element("span", f", {rung.state}", class_="unseen")
+        rungs.append(element("li", rung.label, unseen, class_=_CLASSES[rung.state], **current))
     return element("ol", *rungs, class_="ladder", aria_label="Ladder")
 
 

@@ -24,7 +24,8 @@ from paritygate.rollouts.explanation import explain
 from paritygate.rollouts.histories import histories
 from paritygate.rollouts.review import Review, Stay, Step, deeds_of, review_of, steps_of
 from paritygate.rollouts.sides import SideRow
-from paritygate.schemas.decision import Action, GateDecision
+from paritygate.rollouts.view import where
+from paritygate.schemas.decision import GateDecision
 
 #: Rows on the page itself; the rest is a page away.
 WORST: Final = 12
@@ -82,8 +83,7 @@ def rollout_parts(entry: Entry, review: Review | None, look: Look) -> tuple[Part
 def _now(entry: Entry, d: GateDecision) -> Part:
     live = f"{d.weight} % of live traffic goes to the candidate" if d.weight else "No user sees the candidate"
     waits = explain(d, entry.decisions[-2:], entry.plan).waits if entry.active else ()
-    where = f" from {d.from_stage}: " if d.action is Action.ROLLBACK else f" at {d.stage}: "
-    said = element("p", mark_html(Mark(d.action.value)), where, d.reason, class_="headline")
+    said = element("p", mark_html(Mark(d.action.value)), f" {where(d)}", class_="headline")
     exposed = f"{live}; {many(d.exposed_requests, 'request')} of users got its answer so far."
     lines = [said, element("p", exposed)]
     if waits:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from paritygate.dashboard.document import Cell, Mark, Table
-from paritygate.dashboard.words import amount, bounds, within
+from paritygate.dashboard.words import amount, bounds, measured
 from paritygate.rollouts.histories import GateHistory
 from paritygate.rollouts.sides import SideRow
 
@@ -40,5 +40,5 @@ def _said(gate: GateHistory) -> Mark:
     told = "" if gate.gate == gate.measure else f"{gate.gate}: "
     told += gate.declared if gate.required else f"{gate.declared}, advisory"
     if last.value is not None:
-        told += f"; {amount(last.value, gate.unit)}{within(last.low, last.high, gate.unit)}"
+        told += f"; {measured(last.value, last.low, last.high, gate.unit)}"
     return Mark(gate.verdict, told)

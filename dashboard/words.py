@@ -30,8 +30,9 @@ def bounds(low: float | None, high: float | None, unit: str) -> str:
     return f" [{amount(low, unit, signed=True)}, {amount(high, unit, signed=True)}]"
 
 
-def within(low: float | None, high: float | None, unit: str) -> str:
-    """`` [low, high]`` of a value; nothing where neither is known."""
-    if low is None and high is None:
+def measured(value: float | None, low: float | None, high: float | None, unit: str) -> str:
+    """A value with its interval where it has one: ``0.63 % [0.47 %, 0.83 %]``; nothing without a value."""
+    if value is None:
         return ""
-    return f" [{amount(low, unit)}, {amount(high, unit)}]"
+    around = "" if low is None and high is None else f" [{amount(low, unit)}, {amount(high, unit)}]"
+    return f"{amount(value, unit)}{around}"

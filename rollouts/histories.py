@@ -6,18 +6,16 @@ the last, every change of verdict or stage, and evenly spaced ones between.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from paritygate.gates.measures import Kind, Rule, measure_named
 from paritygate.gates.spec import GateSpec
+from paritygate.rollouts.view import GateLine, bounded, check_line, line
 from paritygate.schemas.decision import GateDecision, VerdictRecord
 
 #: Most points of one gate beside the changes.
 MAX_POINTS: Final = 200
-_Bounded = tuple[float | None, float | None, float | None]
-_MAXIMA: Final = (Rule.MAXIMUM, Rule.MAXIMUM_DELTA, Rule.MAXIMUM_REGRESSION_PERCENT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,48 +67,28 @@ def histories(gates: Sequence[GateSpec], decisions: Iterable[GateDecision]) -> t
 def _history(name: str, spec: GateSpec | None, said: list[tuple[GateDecision, VerdictRecord]]) -> GateHistory:
     _, last = said[-1]
     limits = [verdict.numbers["limit"] for _, verdict in said if verdict.numbers.get("limit") is not None]
-    relative = spec is not None and spec.rule is Rule.MAXIMUM_REGRESSION_PERCENT
-    # A rate is recorded as it is, its relative limit as percent of another rate: no line can stand for that.
-    drawn = spec is not None and not (relative and spec.kind is Kind.RATE)
-    unit = "" if spec is None else measure_named(spec.measure, spec.source).unit
+    told = check_line(name) if spec is None else line(name, spec.measure, spec.rule, spec.limit, spec.source)
     return GateHistory(
         gate=name,
-        measure=name if spec is None else spec.measure,
+        measure=told.measure,
         required=last.required,
-        declared=f"{spec.rule.value} {spec.limit:g}" if spec else "always asked",
-        unit="%" if relative and drawn else unit,
-        limit=spec.limit if spec and drawn else limits[-1] if limits and spec is None else None,
-        at_most=spec.rule in _MAXIMA if spec and drawn else None,
+        declared=told.declared,
+        unit=told.unit,
+        limit=limits[-1] if limits and spec is None else told.limit,
+        at_most=told.at_most,
         verdict=last.verdict,
         reason=last.reason,
         segment=last.segment,
-        points=_thinned([_point(spec, decision, verdict) for decision, verdict in said]),
+        points=_thinned([_point(told, decision, verdict) for decision, verdict in said]),
     )
 
 
-def _point(spec: GateSpec | None, decision: GateDecision, verdict: VerdictRecord) -> Point:
-    value, low, high = _bounded(spec, verdict.numbers)
+def _point(told: GateLine, decision: GateDecision, verdict: VerdictRecord) -> Point:
+    value, low, high = bounded(told, verdict.numbers)
     return Point(
         at_ms=decision.at_ms, sequence=decision.sequence, stage=decision.from_stage, verdict=verdict.verdict,
         value=value, low=low, high=high,
     )  # fmt: skip
-
-
-def _bounded(spec: GateSpec | None, numbers: Mapping[str, float | int | None]) -> _Bounded:
-    """The value that the verdict speaks of, with its bounds: since the onset where it names one."""
-    since = "onset_" if "onset_value" in numbers or "onset_ratio" in numbers else ""
-    if f"{since}ratio" in numbers:
-        ratios = [numbers.get(f"{since}{name}") for name in ("ratio", "ratio_low", "ratio_high")]
-        value, low, high = (None if x is None else 100.0 * (x - 1.0) for x in ratios)
-        return value, low, high
-    value, low, high = (numbers.get(f"{since}{name}") for name in ("value", "low", "high"))
-    if spec is not None and spec.kind is Kind.NUMBER and spec.rule is Rule.MAXIMUM_REGRESSION_PERCENT:
-        return value, None, None  # its bounds are of another quantity than its percent
-    total, bad = numbers.get("whole_total"), numbers.get("whole_bad")
-    if value is None and total and bad is not None:
-        # Nothing in the stage yet: the rollout's own rate.
-        value = bad / total if spec is None or spec.rule is not Rule.MINIMUM else 1.0 - bad / total
-    return value, low, high
 
 
 def _thinned(points: list[Point]) -> tuple[Point, ...]:

@@ -18,7 +18,7 @@ from paritygate.cli.demo.scenarios import SCENARIOS, Scenario
 from paritygate.cli.demo.serve import Service
 from paritygate.cli.demo.stack import Stack, running_dashboard, running_stack
 from paritygate.cli.demo.summary import Summary, summarise
-from paritygate.cli.follow import Rung
+from paritygate.cli.follow import Declared
 from paritygate.cli.kafka import end_offsets
 from paritygate.cli.render import instant, panel, sentence
 from paritygate.cli.report.verb import write_report
@@ -100,8 +100,8 @@ def run_scenario(
     path.write_text(text)
     note("")
     note(f"── {scenario.name}: {scenario.about} ──")
-    rungs = [Rung(s.name, s.weight) for s in plan.stages]
-    with _picture(rungs) as show, Follower(stack.kafka, rollout, show) as follower:
+    declared = Declared.of(plan.to_plain())
+    with _picture(declared) as show, Follower(stack.kafka, rollout, show) as follower:
         command = Command(
             kind=CommandKind.START, rollout_id=rollout, actor="paritygate demo",
             issued_at_ms=time.time_ns() // 1_000_000, plan=plan.to_plain(),
@@ -131,7 +131,7 @@ def run_scenario(
 
 
 @contextmanager
-def _picture(rungs: list[Rung]) -> Iterator[Callable[[GateDecision], None]]:
+def _picture(declared: Declared) -> Iterator[Callable[[GateDecision], None]]:
     """Redraw one panel on a terminal; elsewhere print a line per decision."""
     if not sys.stdout.isatty():
         yield lambda d: note(f"{instant(d.at_ms)} {sentence(d).plain}")
@@ -139,7 +139,7 @@ def _picture(rungs: list[Rung]) -> Iterator[Callable[[GateDecision], None]]:
     from rich.live import Live  # noqa: PLC0415
 
     with Live("waiting for the first decision", console=console(), auto_refresh=False) as live:
-        yield lambda d: live.update(panel(d, rungs), refresh=True)
+        yield lambda d: live.update(panel(d, declared), refresh=True)
 
 
 def _dead_letters(stack: Stack) -> int:

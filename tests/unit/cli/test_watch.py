@@ -9,11 +9,11 @@ import orjson
 import pytest
 
 from paritygate.cli import follow, watch
-from paritygate.cli.follow import Rung
+from paritygate.cli.follow import Declared, Rung
 from paritygate.cli.main import main
 from paritygate.schemas.decision import Action, GateDecision
 
-RUNGS = [Rung("shadow", 0), Rung("5", 5), Rung("100", 100)]
+PLAN = Declared((Rung("shadow", 0), Rung("5", 5), Rung("100", 100)))
 
 
 def decision(sequence: int, weight: int, action: Action = Action.PROMOTE, rollout_id: str = "r1") -> GateDecision:
@@ -48,7 +48,7 @@ def stream(monkeypatch: pytest.MonkeyPatch) -> list[GateDecision | BaseException
     monkeypatch.setattr(watch, "require_topics", lambda *_: None)
     monkeypatch.setattr(follow, "decisions", decisions)
     monkeypatch.setattr(follow, "decisions_end", lambda _: {0: 1})
-    monkeypatch.setattr(follow, "ladder", lambda *_: RUNGS)
+    monkeypatch.setattr(follow, "declared", lambda *_: PLAN)
     monkeypatch.setattr(follow, "newest_decisions", lambda _: {"r1": decision(3, 5)})
     return coming
 
@@ -91,7 +91,7 @@ def test_terminal_gets_one_picture(
     assert main(WATCH) == 0
     out = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().out)
     assert "r1 #4 promote at 100" in out
-    assert "✓ shadow → ✓ 5 → ● 100" in out
+    assert "✓ shadow → ✓ 5 % → ● 100 %" in out
 
 
 def test_ctrl_c_is_clean(stream: list[GateDecision | BaseException], capsys: pytest.CaptureFixture[str]) -> None:
