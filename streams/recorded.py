@@ -65,11 +65,12 @@ class AuditTrust:
         if self._keys is None:
             return list(audit)
         counts = vouched([decision for decision, _ in audit], lambda place: not self._refusal(audit[place][1]))
-        for (decision, record), counted in zip(audit, counts, strict=True):
-            if not counted:
-                self._tell(
-                    record, f"decision {decision.sequence} of {decision.rollout_id}: {self._refusal(record)}"
-                )
+        last = max((place for place, counted in enumerate(counts) if counted), default=-1)
+        for place, (decision, record) in enumerate(audit):
+            if not counts[place]:
+                # What stands before the newest one that counts was told by the decider that wrote that.
+                what = f"decision {decision.sequence} of {decision.rollout_id}"
+                self._tell(record, f"{what}: {self._refusal(record)}", known=place < last)
         return [entry for entry, counted in zip(audit, counts, strict=True) if counted]
 
     def refuses(self, record: Any) -> bool:
@@ -93,8 +94,11 @@ class AuditTrust:
     def _refusal(self, record: Any) -> str:
         return "" if self._keys is None else self._keys.refusal(DECISION, record.value or b"", record.headers)
 
-    def _tell(self, record: Any, why: str) -> None:
-        if record.offset not in self._told:
-            self._told.add(record.offset)
-            log.warning("%s offset %d is refused: %s", record.topic, record.offset, why)
+    def _tell(self, record: Any, why: str, *, known: bool = False) -> None:
+        if record.offset in self._told:
+            return
+        self._told.add(record.offset)
+        level = logging.DEBUG if known else logging.WARNING
+        log.log(level, "%s offset %d is refused: %s", record.topic, record.offset, why)
+        if not known:
             self._metrics.disbelieved()

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from prometheus_client import generate_latest
 
 from paritygate.schemas.decision import GateDecision
 from paritygate.schemas.signature import DECISION, Signer, TrustedKeys
@@ -52,26 +53,30 @@ def record(offset: int, value: GateDecision, *, signed: bool = False) -> Any:
 
 
 def test_what_no_signature_speaks_for_is_no_part_of_the_record(caplog: pytest.LogCaptureFixture) -> None:
-    """A forged decision that was first in the log is told once, and the genuine one counts."""
-    forged = decision(1, ZERO, "by an intruder")
+    """A forged decision that was first in the log does not count, and the genuine one does; it is told once, and by
+    the decider that finds it at the end of the log."""
+    forged, two = decision(1, ZERO, "by an intruder"), decision(2, ONE)
     records = [
         record(0, ZERO, signed=True),
         record(1, forged),
         record(2, ONE),
-        record(3, decision(2, ONE), signed=True),
+        record(3, two, signed=True),
+        record(4, decision(3, two, "by an intruder")),
     ]
-    trust = AuditTrust(TrustedKeys(PUBLIC, "pub"), WorkerMetrics())
+    metrics = WorkerMetrics()
+    trust = AuditTrust(TrustedKeys(PUBLIC, "pub"), metrics)
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             believed = trust.believed([trust.take(r) for r in records])
-        assert trust.refuses(record(4, forged))
-        assert not trust.refuses(record(5, decision(3), signed=True))
+        assert trust.refuses(record(5, forged))
+        assert not trust.refuses(record(6, decision(3, two), signed=True))
 
-    assert [d for d, _ in believed] == [ZERO, ONE, decision(2, ONE)]
+    assert [d for d, _ in believed] == [ZERO, ONE, two]
     assert [r.getMessage() for r in caplog.records] == [
-        "audit.v1 offset 1 is refused: decision 1 of r: it is not signed",
-        "audit.v1 offset 4 is refused: it is not signed",
+        "audit.v1 offset 4 is refused: decision 3 of r: it is not signed",
+        "audit.v1 offset 5 is refused: it is not signed",
     ]
+    assert "paritygate_worker_decisions_refused_total 2.0" in generate_latest(metrics.registry).decode()
     everybody = AuditTrust(None, WorkerMetrics())
     assert len(everybody.believed([everybody.take(r) for r in records])) == len(records)
-    assert not everybody.refuses(record(4, forged))
+    assert not everybody.refuses(record(5, forged))
