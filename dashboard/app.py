@@ -11,32 +11,33 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any, Final
 
 import orjson
 from prometheus_client import generate_latest
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from paritygate.comparators.validation import OutputValidator
 from paritygate.dashboard import api, details, openapi, paths, trends
+from paritygate.dashboard.answers import HEADERS, json_answer, static_file
 from paritygate.dashboard.board import Entry
 from paritygate.dashboard.document import Paragraph
 from paritygate.dashboard.follow import Follower
 from paritygate.dashboard.freshness import Look, complaints, is_away
 from paritygate.dashboard.lookup import answers
 from paritygate.dashboard.overview import overview
-from paritygate.dashboard.parts import POLICY, Part, notices, page, part
-from paritygate.dashboard.push import Channel, digest_of
+from paritygate.dashboard.parts import Part, notices, page, part
+from paritygate.dashboard.push import digest_of
 from paritygate.dashboard.reviews import Reviews
 from paritygate.dashboard.rollout import heading, rollout_parts
+from paritygate.dashboard.streaming import Streams
 from paritygate.dashboard.verdict import HOOKS, answer
 from paritygate.dashboard.worst import WorstSegments
 from paritygate.rollouts.regression import Showing
@@ -48,26 +49,6 @@ from paritygate.schemas.prediction import Arm
 MAX_BODY_BYTES: Final = 64 * 1024
 #: How often evidence of open rollouts is added up though nobody looks.
 WARM_EVERY_S: Final = 3.0
-#: Most open streams.
-MAX_STREAMS: Final = 1000
-_STATIC: Final = {
-    "page.css": "text/css; charset=utf-8",
-    "live.css": "text/css; charset=utf-8",
-    "page.js": "text/javascript; charset=utf-8",
-    "icon.svg": "image/svg+xml",
-    "uPlot.iife.min.js": "text/javascript; charset=utf-8",
-    "uPlot.min.css": "text/css; charset=utf-8",
-}
-#: What comes from others lies beside its licence.
-_PLACES: Final = {"uPlot.iife.min.js": "vendor/uplot/", "uPlot.min.css": "vendor/uplot/"}
-_HEADERS: Final = {
-    "Content-Security-Policy": POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +66,7 @@ def create_app(follower: Follower, settings: DashboardSettings, now_ms: Callable
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        site.loop = asyncio.get_running_loop()
+        site.streams.loop = asyncio.get_running_loop()
         follower.start()
         warming = asyncio.create_task(site.keep_warm())
         try:
@@ -123,7 +104,7 @@ def create_app(follower: Follower, settings: DashboardSettings, now_ms: Callable
         exception_handlers={HTTPException: site.refused},
         lifespan=lifespan,
     )
-    app.state.let_go = site.let_go
+    app.state.let_go = site.streams.let_go
     return app
 
 
@@ -135,13 +116,12 @@ class _Site:
         self.settings = settings
         self.now_ms = now_ms
         self.metrics = Metrics()
-        self.loop: asyncio.AbstractEventLoop | None = None
+        self.streams = Streams()
         self._reviews = Reviews(follower)
         self._worst = WorstSegments(self.metrics)
         self._warmed: set[str] = set()
-        self._channels: dict[str, Channel] = {}
         self._document = orjson.dumps(openapi.document(settings.version))
-        follower.on_change(self._changed)
+        follower.on_change(self.streams.changed)
 
     async def keep_warm(self) -> None:
         """So that the first visitor need not wait for what has gathered since the last one."""
@@ -282,20 +262,18 @@ class _Site:
     ) -> Response:
         self.metrics.inc(Counter.PAGES)
         text = page(title, parts, trail=trail, now_ms=self.now_ms(), events=events, version=digest_of(parts))
-        return HTMLResponse(text, status_code=status, headers=_HEADERS)
+        return HTMLResponse(text, status_code=status, headers=HEADERS)
 
     async def static(self, request: Request) -> Response:
-        file = request.path_params["file"]
-        if file not in _STATIC:
-            raise HTTPException(404, "no such file")
-        content = files("paritygate.dashboard").joinpath(_PLACES.get(file, "") + file).read_bytes()
-        headers = _HEADERS | {"Cache-Control": "no-cache"}
-        return Response(content, media_type=_STATIC[file], headers=headers)
+        try:
+            return static_file(request.path_params["file"])
+        except KeyError:
+            raise HTTPException(404, "no such file") from None
 
     async def refused(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         if request.url.path.startswith(("/v1/", "/static/")):
-            return _json(api.ErrorModel(error=error.detail), error.status_code)
+            return json_answer(api.ErrorModel(error=error.detail), error.status_code)
         parts = (
             notices((error.detail,)),
             Part("title", heading("Not found" if error.status_code == 404 else "Not now")),
@@ -305,46 +283,22 @@ class _Site:
     # Streams.
 
     async def list_events(self, request: Request) -> Response:
-        return self._stream(request, "", self._overview)
+        return self.streams.open(request, "", self._overview)
 
     async def rollout_events(self, request: Request) -> Response:
         name = request.path_params["name"]
         with self.follower.board.lock:
             self._entry(name)
-        return self._stream(request, name, lambda: self._rollout(name))
-
-    def _stream(self, request: Request, key: str, make: Callable[[], Sequence[Part]]) -> Response:
-        if sum(c.viewers for c in self._channels.values()) >= MAX_STREAMS:
-            raise HTTPException(503, "too many streams are open")
-        self._channels = {k: c for k, c in self._channels.items() if c.viewers}
-        channel = self._channels.setdefault(key, Channel(make))
-        version = request.headers.get("last-event-id", request.query_params.get("version", ""))
-        headers = _HEADERS | {"X-Accel-Buffering": "no"}
-        return StreamingResponse(channel.stream(version), media_type="text/event-stream", headers=headers)
-
-    def _changed(self) -> None:
-        """Called from the follower's thread."""
-        if self.loop is not None and not self.loop.is_closed():
-            self.loop.call_soon_threadsafe(self._wake)
-
-    def let_go(self) -> None:
-        """End all streams, from any thread: a server that waits for them would never end."""
-        if self.loop is not None and not self.loop.is_closed():
-            for channel in tuple(self._channels.values()):
-                self.loop.call_soon_threadsafe(channel.let_go)
-
-    def _wake(self) -> None:
-        for channel in self._channels.values():
-            channel.wake()
+        return self.streams.open(request, name, lambda: self._rollout(name))
 
     # API.
 
     async def openapi(self, _: Request) -> Response:
-        return Response(self._document, media_type="application/json", headers=_HEADERS)
+        return Response(self._document, media_type="application/json", headers=HEADERS)
 
     async def api_list(self, _: Request) -> Response:
         with self.follower.board.lock:
-            return _json(api.list_model(self._look()))
+            return json_answer(api.list_model(self._look()))
 
     async def api_rollout(self, request: Request) -> Response:
         def made() -> api.RolloutModel:
@@ -352,19 +306,19 @@ class _Site:
                 entry = self._entry(request.path_params["name"])
                 return api.rollout_model(entry, self._reviews.of(entry), self._complaints(entry))
 
-        return _json(await asyncio.to_thread(made))
+        return json_answer(await asyncio.to_thread(made))
 
     async def api_trend(self, request: Request) -> Response:
         def made() -> api.TrendModel:
             with self.follower.board.lock:
                 return api.trend_model(self._entry(request.path_params["name"]))
 
-        return _json(await asyncio.to_thread(made))
+        return json_answer(await asyncio.to_thread(made))
 
     async def api_verdict(self, request: Request) -> Response:
         with self.follower.board.lock:
             entry = self._entry(request.path_params["name"])
-            return _json(api.verdict_model(entry, self._complaints(entry)))
+            return json_answer(api.verdict_model(entry, self._complaints(entry)))
 
     async def flagger(self, request: Request) -> Response:
         hook = request.path_params["hook"]
@@ -384,7 +338,7 @@ class _Site:
         with self.follower.board.lock:
             entry = self._entry(name)
             told = answer(hook, entry, self._complaints(entry), asked.canary_weight)
-        return _json(api.HookAnswer(rollout=name, go=told.go, reason=told.reason), 200 if told.go else 403)
+        return json_answer(api.HookAnswer(rollout=name, go=told.go, reason=told.reason), 200 if told.go else 403)
 
     async def healthz(self, _: Request) -> Response:
         return self._health(200)
@@ -396,7 +350,7 @@ class _Site:
         f = self.follower
         ready = f.board.complete and not f.reading.trouble and not is_away(f.reading, self.now_ms())
         model = api.HealthModel(ready=ready, complaints=self._complaints(None))
-        return _json(model, 200 if ready else otherwise)
+        return json_answer(model, 200 if ready else otherwise)
 
     def _exposition(self) -> bytes:
         board = self.follower.board
@@ -406,14 +360,8 @@ class _Site:
 
     async def metrics_page(self, _: Request) -> Response:
         f = self.follower
-        self.metrics.set(Gauge.DASHBOARD_VIEWERS, sum(c.viewers for c in self._channels.values()))
+        self.metrics.set(Gauge.DASHBOARD_VIEWERS, self.streams.viewers)
         self.metrics.set(Gauge.DASHBOARD_BEHIND, f.reading.behind)
         self.metrics.set(Gauge.DASHBOARD_UP, not is_away(f.reading, self.now_ms()))
         text = await asyncio.to_thread(self._exposition)
-        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8", headers=_HEADERS)
-
-
-def _json(model: BaseModel, status: int = 200) -> Response:
-    # orjson writes what is not finite as null.
-    content = orjson.dumps(model.model_dump(mode="python"), option=orjson.OPT_NON_STR_KEYS, default=str)
-    return Response(content, status_code=status, media_type="application/json", headers=_HEADERS)
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8", headers=HEADERS)

@@ -174,7 +174,7 @@ function draw(place, columns) {
 function legend(figure, plot, lines, data, at) {
   for (const [i, line] of lines.entries()) {
     const text = told(data[i + 1][at], figure.dataset.unit);
-    const output = line.querySelector("output");
+    const output = line.querySelector(".value");
     if (output.textContent !== text) output.textContent = text;
   }
   const title = figure.querySelector("figcaption").textContent;

@@ -118,7 +118,8 @@ def trend_parts(entry: Entry) -> tuple[Part, ...]:
 def _frame(chart: Chart) -> Html:
     legend = []
     for line in chart.lines:
-        words = element("span", line.name), " ", element("output", "")
+        # Not an <output>: that would be read aloud at every push.
+        words = element("span", line.name), " ", element("span", "", class_="value")
         legend.append(element("li", *words, class_=line.whose, data_column=line.column))
     return element(
         "figure",
