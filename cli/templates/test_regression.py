@@ -27,7 +27,10 @@ PLUGGED = os.environ.get("PARITYGATE_CANDIDATE", "")
 def model() -> Any:
     """The function that ``PARITYGATE_CANDIDATE`` names."""
     module, _, name = PLUGGED.partition(":")
-    return getattr(import_module(module), name)
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as e:
+        pytest.fail(f"PARITYGATE_CANDIDATE={PLUGGED} is no module:function here: {e}", pytrace=False)
 
 
 def answer(pair: dict[str, Any]) -> tuple[str, list[str], Any]:
