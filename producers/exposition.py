@@ -24,6 +24,7 @@ class ProducerMetrics:
 
     def __init__(self, metrics: Metrics, publisher: PredictionPublisher) -> None:
         self.metrics = metrics
+        metrics.begin("producers")
         self._publisher = publisher
 
     def saw(self, event: PredictionEvent) -> None:

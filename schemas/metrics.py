@@ -283,18 +283,24 @@ class Metrics:
             self._registry = CollectorRegistry()
         return self._registry
 
+    def begin(self, room: str) -> None:
+        """Show the counters of a room that have no labels at 0: a rate that first appears at 5 never saw the five."""
+        for metric in Counter:
+            if metric.room == room and not metric.labels:
+                self.inc(metric, 0)
+
     def inc(self, metric: Counter, by: float = 1, /, **labels: str) -> None:
         """Add ``by`` (>= 0) to a counter."""
         if (child := self._child(metric, labels)) is not None:
             child.inc(by)
 
     def raise_to(self, metric: Counter, total: float, /, **labels: str) -> None:
-        """Bring a counter up to a total that is counted elsewhere; a lower total than before is ignored."""
+        """Bring a counter up to a total that is counted elsewhere, 0 too; a lower one than before is ignored."""
         key = (metric, self._key(metric, labels))
         with self._lock:
             by = total - self._totals.get(key, 0)
             self._totals[key] = max(total, self._totals.get(key, 0))
-        if by > 0:
+        if by >= 0:
             self.inc(metric, by, **labels)
 
     def set(self, metric: Gauge, value: float, /, **labels: str) -> None:

@@ -34,6 +34,7 @@ class WorkerMetrics:
 
     def __init__(self) -> None:
         self._metrics = Metrics()
+        self._metrics.begin("streams")
         self._bins: dict[tuple[int, str], int] = {}
         self._forgotten: dict[int, int] = {}
         self._lags: set[tuple[str, int]] = set()

@@ -42,7 +42,7 @@ def test_takeover_counts_only_what_is_new() -> None:
     metrics.join_state(0, grown)
 
     assert shown(metrics, "paritygate_worker_paired_events_total") == {(): 4.0}
-    assert shown(metrics, "paritygate_worker_late_total") == {}
+    assert shown(metrics, "paritygate_worker_late_total") == {(): 0.0}
     assert shown(metrics, "paritygate_worker_offsets_total") == {("t",): 4.0}
 
 
