@@ -284,7 +284,7 @@ class Metrics:
         return self._registry
 
     def begin(self, room: str) -> None:
-        """Show the counters of a room that have no labels at 0: a rate that first appears at 5 never saw the five."""
+        """Show the counters of a room that have no labels at 0: a rate that begins at 5 never saw the five."""
         for metric in Counter:
             if metric.room == room and not metric.labels:
                 self.inc(metric, 0)
