@@ -57,13 +57,16 @@ class RollCall:
         return replace(report, acks_next=self._roll.next, routers=self._roll.of(report.rollout_id))
 
     async def _run(self) -> None:
+        told = ""
         while True:
             try:
                 await self._follow()
             except (KafkaError, BrokerUnavailableError) as e:
-                log.warning("%s cannot be followed (%s); trying again", self._place.topic, type(e).__name__)
+                # Once for each reason: a right that is missing stays missing.
+                if told != (told := type(e).__name__):
+                    log.warning("%s cannot be followed (%s); trying on", self._place.topic, told)
             except Exception:
-                log.exception("%s cannot be followed; trying again", self._place.topic)
+                log.exception("%s cannot be followed; trying on", self._place.topic)
             await asyncio.sleep(_AGAIN_S)
 
     async def _follow(self) -> None:
