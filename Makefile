@@ -9,6 +9,8 @@ SHELL := bash
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# Many processes of ours start in the tests; where nobody keeps what was compiled, each compiles it again.
+unexport PYTHONDONTWRITEBYTECODE
 STAMP := $(VENV)/.paritygate-$(shell cat requirements.lock pyproject.toml Makefile | cksum | cut -d' ' -f1)
 
 # The first Python that the project can use; name another with make PYTHON=...

@@ -12,13 +12,12 @@ from tests.support.cluster import Cluster
 
 def random_kills(run: FaultRun, times: int, alive_s: float = 3.0) -> None:
     """kill -9 at moments that the seed draws."""
-    worker = run.worker("w1")
-    run.until(lambda: run.done() > 0, "the first snapshot")  # a kill before it hits nothing
     for n in range(times):
+        worker = run.worker("w1")
+        if n == 0:
+            run.until(lambda: run.done() > 0, "the first snapshot")  # a kill before it hits nothing
         time.sleep(run.luck.uniform(0.2, 1.0) * alive_s)
         run.fault(f"kill -9 number {n + 1}", worker.kill)
-        run.worker("w1")
-    worker.kill()
 
 
 def kills_at_points(run: FaultRun, points: tuple[str, ...] = POINTS) -> None:

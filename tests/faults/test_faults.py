@@ -23,7 +23,8 @@ def run(kafka: KafkaBench, tmp_path: Path, request: pytest.FixtureRequest) -> It
     # Stale reports do harm where windows change often after they were reported. The run with every safety on has
     # the same repeats, or the difference without fencing would prove nothing.
     repeats = 0.2 if off in ("", "fencing") else 0.01
-    made = FaultRun(kafka, tmp_path, 5_000 if off else 10_000, SEED, off=off, repeats=repeats)
+    pairs = {"": 8_000, "fencing": 5_000}.get(off, 3_000)
+    made = FaultRun(kafka, tmp_path, pairs, SEED, off=off, repeats=repeats)
     made.lay()
     yield made
     made.close()
@@ -31,7 +32,7 @@ def run(kafka: KafkaBench, tmp_path: Path, request: pytest.FixtureRequest) -> It
 
 def test_faults_change_no_count(run: FaultRun) -> None:
     """Killed at random and at named points, stopped and gone on with old reports: 0 differences."""
-    run.read_for(40)
+    run.read_for(32)
     faults.random_kills(run, 2, alive_s=2.0)
     faults.kills_at_points(
         run, ("after_early_report", "after_outputs", "between_parts", "before_commit", "in_restore")
