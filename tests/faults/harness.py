@@ -269,7 +269,9 @@ class FaultRun:
         self.pace.write_text("0")
         if not any(w.alive for w in self.workers.values()):
             self.worker(self.reader)
-        self.until(self._is_counted, "every record is counted and nothing waits", timeout_s=600)
+        # Most of a long log is still to be read, half of it record by record.
+        long_s = 600 + self.records / 1_000
+        self.until(self._is_counted, "every record is counted and nothing waits", timeout_s=long_s)
         too_soon = self._decide_by_count() if not self.off else 0
         for worker in self.workers.values():
             if worker.alive:
