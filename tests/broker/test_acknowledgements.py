@@ -12,16 +12,8 @@ from paritygate.rollouts.plan import RolloutPlan
 from paritygate.router.watcher import DecisionWatcher
 from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.topics import ROLLOUTS
-from tests.broker.test_worker import (
-    CLIMBING_YAML,
-    decisions,
-    healthy,
-    now_ms,
-    replayed,
-    send,
-    start_command,
-    until,
-)
+from tests.broker.test_worker import CLIMBING_YAML, decisions, healthy, replayed, until
+from tests.support.feed import now_ms, send, start_command
 from tests.support.kafka import KafkaBench
 from tests.support.traffic import Traffic, make_traffic
 from tests.support.worker import WorkerProcess

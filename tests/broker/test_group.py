@@ -12,7 +12,8 @@ from paritygate.cli.lag import committed
 from paritygate.cli.main import main
 from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.topics import BULK, OUTCOMES, PREDICTIONS_PRIMARY, PREDICTIONS_SHADOW, ROLLOUTS
-from tests.broker.test_worker import LEAD_MS, now_ms, send, settled, start_command, until
+from tests.broker.test_worker import LEAD_MS, settled, until
+from tests.support.feed import now_ms, send, start_command
 from tests.support.kafka import KafkaBench
 from tests.support.traffic import make_traffic, plan_for
 from tests.support.worker import WorkerProcess

@@ -12,7 +12,8 @@ import pytest
 from paritygate.cli.main import main
 from paritygate.router.watcher import DecisionWatcher
 from paritygate.schemas.decision import Action
-from tests.broker.test_worker import CLIMBING_YAML, decisions, healthy, now_ms, replayed, send, until
+from tests.broker.test_worker import CLIMBING_YAML, decisions, healthy, replayed, until
+from tests.support.feed import now_ms, send
 from tests.support.kafka import KafkaBench
 from tests.support.traffic import Traffic, make_traffic
 from tests.support.worker import WorkerProcess

@@ -10,8 +10,9 @@ from confluent_kafka import TopicPartition
 
 from paritygate.cli.lag import committed
 from paritygate.schemas.topics import PREDICTIONS_PRIMARY, PREDICTIONS_SHADOW, ROLLOUTS
-from tests.broker.test_worker import decisions, now_ms, reports, send, settled, start_command, until
+from tests.broker.test_worker import decisions, reports, settled, until
 from tests.support.batch_model import final_reports
+from tests.support.feed import now_ms, send, start_command
 from tests.support.kafka import KafkaBench, new_topic
 from tests.support.traffic import Traffic, make_traffic, plan_for
 from tests.support.worker import WorkerProcess

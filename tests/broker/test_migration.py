@@ -11,7 +11,8 @@ from confluent_kafka.cimpl import NewPartitions
 from paritygate.cli.lag import committed
 from paritygate.cli.main import main
 from paritygate.schemas.topics import PREDICTIONS_SHADOW, ROLLOUTS
-from tests.broker.test_worker import LEAD_MS, assert_exact, now_ms, settled, start_command, until
+from tests.broker.test_worker import LEAD_MS, assert_exact, settled, until
+from tests.support.feed import now_ms, start_command
 from tests.support.kafka import KafkaBench
 from tests.support.traffic import make_traffic, plan_for, publish
 from tests.support.worker import WorkerProcess

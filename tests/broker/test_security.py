@@ -16,7 +16,8 @@ from paritygate.cli.main import main
 from paritygate.router.watcher import DecisionWatcher
 from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.errors import ParityGateError
-from tests.broker.test_worker import LEAD_MS, assert_exact, now_ms, settled, until
+from tests.broker.test_worker import LEAD_MS, assert_exact, settled, until
+from tests.support.feed import now_ms
 from tests.support.kafka import KafkaBench
 from tests.support.secure import SecureKafka
 from tests.support.traffic import PLAN_YAML, make_traffic, plan_for, publish

@@ -19,7 +19,8 @@ from paritygate.schemas.command import Command, CommandKind
 from paritygate.schemas.decision import Action, GateDecision
 from paritygate.schemas.signature import DECISION, Signer
 from paritygate.schemas.topics import AUDIT, DECISIONS, ROLLOUTS, ROUTER_ACKS, Topic
-from tests.broker.test_worker import CLIMBING_YAML, decisions, healthy, now_ms, send, until
+from tests.broker.test_worker import CLIMBING_YAML, decisions, healthy, until
+from tests.support.feed import now_ms, send
 from tests.support.kafka import KafkaBench
 from tests.support.traffic import Traffic, make_traffic
 from tests.support.worker import WorkerProcess

@@ -13,8 +13,9 @@ from confluent_kafka.cimpl import NewTopic
 from paritygate.cli.lag import committed
 from paritygate.schemas.errors import ParityGateError
 from paritygate.schemas.topics import BULK, ROLLOUTS, TOPICS
-from tests.broker.test_worker import LEAD_MS, assert_exact, now_ms, send, settled, start_command, until
+from tests.broker.test_worker import LEAD_MS, assert_exact, settled, until
 from tests.support.cluster import Cluster
+from tests.support.feed import now_ms, send, start_command
 from tests.support.kafka import KafkaBench
 from tests.support.traffic import Traffic, make_traffic, plan_for
 from tests.support.worker import WorkerProcess

@@ -17,7 +17,6 @@ from urllib.request import urlopen
 
 import orjson
 import pytest
-from confluent_kafka import Producer
 from confluent_kafka.cimpl import NewTopic
 
 from paritygate.cli.broker import RunningBroker, start_broker
@@ -42,6 +41,7 @@ from paritygate.schemas.topics import (
     WINDOWS,
 )
 from tests.support.batch_model import difference, recompute, streamed
+from tests.support.feed import now_ms, send, start_command
 from tests.support.kafka import KafkaBench, new_topic
 from tests.support.traffic import Traffic, make_traffic, plan_for
 from tests.support.worker import WorkerProcess
@@ -68,17 +68,6 @@ promotion_gates:
   error_rate: {maximum: 0.5}
   schema_validation_pass_rate: {minimum: 0.5}
 """
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
-def start_command(plan: RolloutPlan) -> tuple[str, bytes]:
-    command = Command(
-        kind=CommandKind.START, rollout_id=plan.rollout, actor="tests", issued_at_ms=1, plan=plan.to_plain()
-    )
-    return plan.rollout, command.to_bytes()
 
 
 def until(holds: Callable[[], bool], what: str, timeout_s: float = 30.0) -> None:
@@ -436,18 +425,6 @@ def test_twin_with_the_same_instance_id_ends(kafka: KafkaBench, tmp_path: Path) 
         for twin in twins:
             twin.kill()
     assert "another worker has PARITYGATE_WORKER_INSTANCE_ID same too" in last
-
-
-def send(settings: KafkaSettings, records: list[tuple[str, str, bytes]], *, per_s: int = 4_000) -> None:
-    """Write records at a steady pace and wait until the broker has them."""
-    producer = Producer(settings.confluent_producer(**{"linger.ms": 5}))
-    began = time.monotonic()
-    for i, (topic, key, value) in enumerate(records):
-        producer.produce(settings.topic(topic), key=key, value=value)
-        if i % 200 == 0:
-            producer.poll(0)
-            time.sleep(max(0.0, began + i / per_s - time.monotonic()))
-    assert producer.flush(30) == 0
 
 
 # -- a broker that goes away -------------------------------------------------------------------------------------
