@@ -172,6 +172,20 @@ def _of_join(table: Callable[[Mapping[str, Any]], str]) -> str:
     return table(json.loads(file.read_text())) if file.exists() else "Not measured yet: `make bench-join`."
 
 
+def core() -> str:
+    """What a pair costs on its way through the core of a worker."""
+    result = json.loads((ROOT / "benchmarks" / "results" / "core.json").read_text())
+    load = result["load_average"]
+    lines = [f"`{result['command']}` on {result['machine']}, load average {load}.", ""]
+    lines += ["| way | pairs per CPU second | decode, µs a pair | join, µs a pair |", f"|{'---|' * 4}"]
+    lines += [
+        f"| {row['what']} | {row['pairs_per_cpu_s']:,} | {row['us_per_pair']['decode']:.1f} "
+        f"| {row['us_per_pair']['join']:.1f} |"
+        for row in result["rows"]
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def evaluation() -> str:
     """How long one look at the gates takes, by part."""
     result = json.loads((ROOT / "benchmarks" / "results" / "evaluation.json").read_text())
@@ -256,6 +270,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "scenarios": scenarios,
     "command line": command_line,
     "calibration": calibration,
+    "core": core,
     "evaluation": evaluation,
     "join": lambda: _of_join(join_tables.engines),
     "join hot path": lambda: _of_join(join_tables.hot_path),

@@ -45,6 +45,9 @@ _OK, _ERROR = 0, 1
 class Traffic:
     """``pairs`` requests at ``per_s`` requests a second of event time from ``start_ms`` on.
 
+    The rate is one at which a worker of this speed is needed: what is paid by window (reports, the gates' look at
+    them) weighs on a pair as it does there, and more than twice as much at 20,000 a second.
+
     ``combinations``: distinct combinations of the five segment dimensions. ``form``: ``avro`` or ``json``.
     ``outputs``: whether each answer carries a whole output (JSON text, all different), else ``{}``.
     2 % of the pairs differ in label, 1 % of the candidate's answers are errors, every confidence differs, by more
@@ -54,7 +57,7 @@ class Traffic:
     pairs: int
     start_ms: int
     rollout: str = "bench"
-    per_s: int = 20_000
+    per_s: int = 50_000
     combinations: int = 64
     form: str = "avro"
     outputs: bool = False
