@@ -35,7 +35,7 @@ $(STAMP):
 	echo "setup: downloading and installing $$(grep -c '^[a-z].*==' requirements.lock) packages by their hashes"; \
 	awk '/^[a-z]/ { mine = /^uv==/ } mine' requirements.lock > "$(VENV)/uv.lock"; \
 	"$(BIN)/python" -m pip install -q --disable-pip-version-check --require-hashes --no-deps -r "$(VENV)/uv.lock"; \
-	"$(BIN)/uv" pip install -q --python "$(BIN)/python" --require-hashes --no-deps -r requirements.lock || { \
+	"$(BIN)/uv" pip install -q --no-config --python "$(BIN)/python" --require-hashes --no-deps -r requirements.lock || { \
 	  echo "setup: uv could not reach the packages; pip tries, which takes two minutes"; \
 	  "$(BIN)/python" -m pip install -q --disable-pip-version-check --require-hashes --no-deps -r requirements.lock; }; \
 	"$(BIN)/uv" pip install -q --python "$(BIN)/python" --offline --no-deps --no-build-isolation -e .; \

@@ -106,4 +106,10 @@ def assess_completeness(sums: Sums) -> Verdict:
         where = f"{unnamed:,} of {many(total, 'request')} lie in no named segment"
         mend = "declare coarser segments, or raise join.max_values_per_dimension"
         return say(VerdictKind.INCONCLUSIVE, "segment_overflow", f"{where}: {mend}")
+    ahead = sums.evidence.stage.totals.get("future", 0)
+    if ahead > (1.0 - LEAST_RATIO) * total:
+        # They were counted at the broker's time, so nobody knows how they lie to what else happened.
+        numbers["future"] = ahead
+        where = f"{ahead:,} events of {many(total, 'request')} came with a time ahead of the broker's"
+        return say(VerdictKind.INCONCLUSIVE, "clock_skew", f"{where}: set the clocks of the services right")
     return say(VerdictKind.PASS, "complete", words)

@@ -34,6 +34,7 @@ rule  when                                                  action    reason cod
       lost; more in one segment than elsewhere; users                 ``informative_dropout``
       see another share of the candidate than declared;               ``sample_ratio``
       requests lie in no named segment;                               ``segment_overflow``
+      too many events are dated ahead of the broker;                  ``clock_skew``
       a segment stands out; it needs more evidence                    ``segment_flagged``
                                                                       ``more_evidence``
 18    a live stage whose users hardly saw the candidate     hold      ``not_exposed``
@@ -92,6 +93,7 @@ TELLING: Final = (
     "informative_dropout",
     "sample_ratio",
     "segment_overflow",
+    "clock_skew",
     "segment_flagged",
 )
 #: An arm that has not answered for less is not called silent: at low traffic such gaps are normal.

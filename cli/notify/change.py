@@ -54,7 +54,7 @@ class Severity(StrEnum):
 HELD: Final = frozenset(
     {
         "no_data", "gate_error", "environment", "baseline_silent", "unreadable", "incomplete",
-        "informative_dropout", "sample_ratio", "segment_overflow", "partition_behind", "not_exposed",
+        "informative_dropout", "sample_ratio", "segment_overflow", "clock_skew", "partition_behind", "not_exposed",
         "ack_missing", "cool_down",
     }
 )  # fmt: skip

@@ -55,6 +55,19 @@ def test_unreadable_events_have_a_code_of_their_own(complete: Callable[..., Verd
     assert borne.reason_code == "incomplete"
 
 
+def test_clocks_that_are_ahead_hold(complete: Callable[..., Verdict]) -> None:
+    """More than one event in a hundred requests dated ahead of the broker; what is missing is told before it."""
+    found, borne = (complete({"requests": 1_000, "pairs": 1_000}, {"future": n}) for n in (11, 10))
+    missing = complete({"requests": 1_000, "pairs": 1_000}, {"future": 500, "late": 100})
+
+    assert (found.kind, found.reason_code) == (VerdictKind.INCONCLUSIVE, "clock_skew")
+    assert found.reason == (
+        "11 events of 1,000 requests came with a time ahead of the broker's: set the clocks of the services right"
+    )
+    assert (borne.kind, borne.reason_code, "future" in borne.numbers) == (VerdictKind.PASS, "complete", False)
+    assert missing.reason_code == "incomplete"
+
+
 @given(st.tuples(*[st.integers(0, 500)] * 6))
 @settings(derandomize=True, max_examples=60)
 def test_the_bounds_hold_whatever_became_of_the_rest(
