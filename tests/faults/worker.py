@@ -3,7 +3,8 @@
 Law: the product has no door for faults; this process reaches in from outside before the worker starts.
 
 ``FAULT_POINT=NAME`` or ``NAME:N``: kill -9 itself at a named point, the first or the N-th time it is reached
-(``POINTS``). For ``after_early_report`` N is the number of the exhaustion that must be told (``FaultRun.exhaust``);
+(``POINTS``, ``DECIDER_POINTS``). For ``after_early_report`` N is the number of the exhaustion that must be told
+(``FaultRun.exhaust``);
 ``stopped_before_early_report:N`` stops it there instead, as a paused virtual machine is. ``FAULT_OFF``: switches
 a safety off (``SWITCHES``), to show that the runs notice. ``FAULT_PACE``: a file with the milliseconds
 to rest before each fetch. ``FAULT_PART_BYTES``: size of a snapshot's parts. ``FAULT_SIZES``: a file to which each
@@ -26,6 +27,8 @@ POINTS = (
     EARLY, "after_outputs", "between_parts", "after_snapshot", "before_commit", "in_restore", "in_rebalance",
 )  # fmt: skip
 STOPPED = "stopped_before_early_report"
+#: Of the decider: its decision is made (and signed), it is in the audit, routers can read it.
+DECIDER_POINTS = ("before_audit", "after_audit", "after_decision")
 SWITCHES = ("guard", "fencing", "replay")
 
 
@@ -58,11 +61,13 @@ def set_points(point: _Point) -> None:
     """Wrap the places that the points name."""
     from paritygate.comparators.partition import PartitionJoin  # noqa: PLC0415
     from paritygate.streams.join import JoinKeeper  # noqa: PLC0415
+    from paritygate.streams.outbox import Outbox  # noqa: PLC0415
     from paritygate.streams.positions import GroupPositions  # noqa: PLC0415
     from paritygate.streams.snapshots import TableStore  # noqa: PLC0415
 
     publish, write, save = JoinKeeper._publish, TableStore._write, TableStore.save
     commit, replay, release = GroupPositions.commit, PartitionJoin._replay, JoinKeeper.release
+    send = Outbox.send
 
     async def publishing(self: Any, reports: Any) -> None:
         # An exhaustion says as many restarts as its number: what was told in a life before is told again.
@@ -102,6 +107,19 @@ def set_points(point: _Point) -> None:
             point.reached("in_rebalance")
         await release(self, *args)
 
+    async def sending(self: Any, records: Any) -> Any:
+        records = list(records)
+        of_audit, of_decisions = (any(r.topic.endswith(t) for r in records) for t in ("audit.v1", "decisions.v1"))
+        if of_audit:
+            point.reached("before_audit")
+        sent = await send(self, records)
+        if of_audit:
+            point.reached("after_audit")
+        if of_decisions:
+            point.reached("after_decision")
+        return sent
+
+    _set(Outbox, send=sending)
     _set(JoinKeeper, _publish=publishing, release=releasing)
     _set(TableStore, _write=writing, save=saving)
     _set(GroupPositions, commit=committing)

@@ -32,13 +32,13 @@ class WorkerProcess:
         self.process: subprocess.Popen[bytes] | None = None
         self.log_path = folder / f"{name}.log"
 
-    def start(self) -> WorkerProcess:
-        """Start it; returns at once."""
+    def start(self, fault_point: str = "") -> WorkerProcess:
+        """Start it; returns at once. ``fault_point``: where it is to kill itself, see ``tests.faults.worker``."""
         self._folder.mkdir(parents=True, exist_ok=True)
+        module = ["tests.faults.worker"] if fault_point else ["paritygate.cli.main", "worker"]
+        env = self._env | {"FAULT_POINT": fault_point}
         with self.log_path.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "paritygate.cli.main", "worker"], env=self._env, stdout=log, stderr=log
-            )
+            self.process = subprocess.Popen([sys.executable, "-m", *module], env=env, stdout=log, stderr=log)
         return self
 
     def kill(self) -> None:
