@@ -6,7 +6,7 @@ name holds the digest of the pinned pom, so a new pin never meets old jars.
 
 from __future__ import annotations
 
-import contextlib
+import fcntl
 import hashlib
 import os
 import re
@@ -74,7 +74,7 @@ def jars_folder(cache: Path) -> Path:
 def ensure_jars(cache: Path, *, environ: Mapping[str, str] = os.environ, say: Say = silent) -> Path:
     """The folder of all jars; Maven resolves them (46 jars, 44 MB) where the cache does not hold them yet.
 
-    Safe with several processes at once: each fills a folder of its own, the first to finish names it.
+    Safe with several processes at once: one fills a folder and names it, the others wait for that.
 
     :raises ConfigError: no Maven, or it could not get them.
     """
@@ -90,19 +90,21 @@ def ensure_jars(cache: Path, *, environ: Mapping[str, str] = os.environ, say: Sa
     began = time.monotonic()
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=cache))
+        # Maven's own repository is not made for two that fill it at once.
+        with (cache / ".jars.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if folder.is_dir():
+                return folder
+            partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=cache))
+            try:
+                _resolve(maven, partial)
+                partial.rename(folder)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
     except OSError as error:
         raise ConfigError(
             f"the cache {cache} cannot be written ({error.strerror}): set PARITYGATE_CACHE"
         ) from error
-    try:
-        _resolve(maven, partial)
-        with contextlib.suppress(OSError):  # another process was first; its folder is as good
-            partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    if not folder.is_dir():
-        raise ConfigError(f"{partial} could not be renamed to {folder}: check who may write there")
     jars = list(folder.glob("*.jar"))
     size_mb = sum(jar.stat().st_size for jar in jars) / 1e6
     say(f"{len(jars)} jars, {size_mb:.0f} MB, in {time.monotonic() - began:.1f} s")

@@ -67,13 +67,13 @@ def test_no_maven_is_one_line(tmp_path: Path) -> None:
 
 
 def test_a_failed_download_leaves_nothing_behind(tmp_path: Path) -> None:
-    """When Maven fails, its reason is told without colours and the cache stays empty."""
+    """When Maven fails, its reason is told without colours and the cache holds no jar."""
     environ = _program(tmp_path / "bin", "mvn", NO_NETWORK)
 
     with pytest.raises(ConfigError, match=r"jars: Could not transfer artifact: Connection refused$"):
         ensure_jars(tmp_path / "cache", environ=environ)
 
-    assert list((tmp_path / "cache").iterdir()) == []
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == [".jars.lock"]
 
 
 def test_jars_are_brought_once(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_jars_are_brought_once(tmp_path: Path) -> None:
 
 
 def test_two_at_once_end_with_one_whole_folder(tmp_path: Path) -> None:
-    """Two that fill the cache at the same time both get the complete folder, and no half one stays."""
+    """Two that fill the cache at the same time both get the complete folder, and Maven is asked once."""
     environ = _program(tmp_path / "bin", "mvn", MAVEN)
     found: list[Path] = []
     threads = [
@@ -103,4 +103,5 @@ def test_two_at_once_end_with_one_whole_folder(tmp_path: Path) -> None:
     folder = jars_folder(tmp_path / "cache")
     assert found == [folder, folder]
     assert (folder / "kafka.jar").exists()
-    assert {path.name for path in (tmp_path / "cache").iterdir()} == {folder.name, "runs"}
+    assert {path.name for path in (tmp_path / "cache").iterdir()} == {folder.name, "runs", ".jars.lock"}
+    assert (tmp_path / "cache" / "runs").read_text().count("\n") == 1
