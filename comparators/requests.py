@@ -9,7 +9,7 @@ new request: a repeat that is not recognised must not look like one. Times that 
 for their events are not late yet, up to twice ``max_keys``.
 
 It is a hash table with linear probing whose columns are arrays, so that a whole batch is looked up, entered and
-settled at once. Memory: 36 bytes a place, 50 to 130 a request, and the id itself.
+settled at once. Memory: 44 bytes a place, 60 to 160 a request, and the id itself.
 """
 
 from __future__ import annotations
@@ -30,9 +30,7 @@ _SMALLEST: Final = 1 << 10
 _FULL, _ROOMY = 12, 9
 _EMPTY: Final = 0
 _NOWHERE: Final = -1
-#: Before any slice; slices are kept as 32 bits, counted from the first one.
-_NEVER: Final = int(np.iinfo(np.int32).min)
-_LAST: Final = int(np.iinfo(np.int32).max)
+_NEVER: Final = int(np.iinfo(np.int64).min)
 
 
 def hashes(ids: Sequence[str]) -> I64:
@@ -52,7 +50,6 @@ class Requests:
         self.forgotten = 0
         self._max_keys = max_keys
         self._hashed = hashed
-        self._first_slice: int | None = None
         #: How many requests are remembered as settled, by the newest slice of the two arms.
         self._settled: dict[int, int] = {}
         self._clear(_SMALLEST)
@@ -62,7 +59,7 @@ class Requests:
         self._hash: I64 = np.full(places, _EMPTY, np.int64)
         self._id: Objects = np.empty(places, np.object_)
         self.waiting: I32 = np.full((2, places), _NOWHERE, np.int32)
-        self._slice: I32 = np.full((2, places), _NEVER, np.int32)
+        self._slice: I64 = np.full((2, places), _NEVER, np.int64)
         self._mark: I32 = np.zeros(places, np.int32)
 
     def __len__(self) -> int:
@@ -111,7 +108,7 @@ class Requests:
         before = self._newest(places)
         for arm, at_ms in enumerate((baseline_at_ms, candidate_at_ms)):
             slices = self._slice[arm]
-            slices[places] = np.maximum(slices[places], self._slices(at_ms))
+            slices[places] = np.maximum(slices[places], self.horizon.of(at_ms))
         self._recount(before, self._newest(places))
 
     def settle(self, arm: int, places: I64, event_at_ms: I64) -> None:
@@ -120,7 +117,7 @@ class Requests:
             return
         distinct = np.unique(places)
         before = self._newest(distinct)
-        np.maximum.at(self._slice[arm], places, self._slices(event_at_ms))
+        np.maximum.at(self._slice[arm], places, self.horizon.of(event_at_ms))
         self._recount(before, self._newest(distinct))
 
     def move(self, horizon_ms: int) -> None:
@@ -128,27 +125,16 @@ class Requests:
         self.horizon.move(horizon_ms)
         self._drop()
 
-    def _slices(self, event_at_ms: I64) -> I32:
-        """The slice of each event time, counted from the first one."""
-        slices = self.horizon.of(event_at_ms)
-        if self._first_slice is None:
-            self._first_slice = int(slices[0])
-        # 17 years away all times are alike.
-        near: I32 = np.clip(slices - self._first_slice, _NEVER + 1, _LAST).astype(np.int32)
-        return near
-
     @property
     def _oldest(self) -> int:
-        """The oldest slice that is remembered, counted as the table does; above "never"."""
-        if self.horizon.oldest is None or self._first_slice is None:
-            return _NEVER + 1
-        return min(max(self.horizon.oldest - self._first_slice, _NEVER + 1), _LAST)
+        """The oldest slice that is remembered; above "never"."""
+        return _NEVER + 1 if self.horizon.oldest is None else self.horizon.oldest
 
-    def _newest(self, places: I64) -> I32:
-        newest: I32 = np.maximum(self._slice[0][places], self._slice[1][places])
+    def _newest(self, places: I64) -> I64:
+        newest: I64 = np.maximum(self._slice[0][places], self._slice[1][places])
         return newest
 
-    def _recount(self, before: I32, after: I32) -> None:
+    def _recount(self, before: I64, after: I64) -> None:
         changed = after > before
         for slices, by in ((before[changed], -1), (after[changed], 1)):
             for piece, count in _counted(slices[slices >= self._oldest]):
@@ -159,12 +145,9 @@ class Requests:
     def _make_room(self) -> None:
         before = len(self)
         while len(self) > self._max_keys:
-            assert self._first_slice is not None
-            oldest = min(piece for piece, count in self._settled.items() if count) + self._first_slice
-            is_settled = self.horizon.settled is not None and oldest < self.horizon.settled
-            if not is_settled and len(self) <= 2 * self._max_keys:
+            oldest = min(piece for piece, count in self._settled.items() if count)
+            if not self.horizon.gives_up(oldest, must=len(self) > 2 * self._max_keys):
                 break
-            self.horizon.forget_before(oldest + 1)
             self._drop()
         self.forgotten += before - len(self)
 
@@ -245,7 +228,7 @@ class Requests:
         self.waiting[:, places], self._slice[:, places] = waiting, slices
 
 
-def _counted(slices: I32) -> list[tuple[int, int]]:
+def _counted(slices: I64) -> list[tuple[int, int]]:
     """Each distinct slice with how often it is there."""
     if not len(slices):
         return []

@@ -83,6 +83,13 @@ class Horizon:
             self.oldest = oldest
             self._first = {k: o for k, o in self._first.items() if k[1] >= oldest}
 
+    def gives_up(self, oldest: int, *, must: bool) -> bool:
+        """Forget this slice for want of room, unless its events are not late yet; ``must``: those too."""
+        if not must and (self.settled is None or oldest >= self.settled):
+            return False
+        self.forget_before(oldest + 1)
+        return True
+
 
 class Seen(Generic[Key]):
     """Keys of events. ``forgotten``: how many had to go before ``dedupe_ms`` was over, since it was made."""
@@ -119,11 +126,8 @@ class Seen(Generic[Key]):
     def _make_room(self) -> None:
         before = len(self._slices)
         while len(self._slices) > self._max_keys:
-            oldest = min(self._filed)
-            is_settled = self.horizon.settled is not None and oldest < self.horizon.settled
-            if not is_settled and len(self._slices) <= 2 * self._max_keys:
+            if not self.horizon.gives_up(min(self._filed), must=len(self._slices) > 2 * self._max_keys):
                 break
-            self.horizon.forget_before(oldest + 1)
             self._drop()
         self.forgotten += before - len(self._slices)
 

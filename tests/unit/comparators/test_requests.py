@@ -122,6 +122,21 @@ def test_events_beyond_memory_are_not_remembered() -> None:
     assert requests.horizon.first_offset(1) is None
 
 
+@pytest.mark.parametrize("first_ms", [0, 10_000])
+def test_an_event_of_another_age_does_not_blind_the_memory(first_ms: int) -> None:
+    """A producer whose clock stands at 1970 came first: what comes now is remembered, bounded and forgotten."""
+    now_ms = 1_796_000_000_000
+    requests = Requests(1_000, max_keys=8)
+    requests.settle(BASELINE, requests.enter(texts(["old"])), times(first_ms))
+    requests.settle(BASELINE, requests.enter(texts(["a"])), times(now_ms))
+    assert settled(requests, BASELINE, ["a"]) == {"a"}
+    requests.move(now_ms + 3_000)
+    assert settled(requests, BASELINE, ["old", "a"]) == set()
+    for n in range(40):
+        requests.settle(BASELINE, requests.enter(texts([f"n{n}"])), times(now_ms + 3_000 + 500 * n))
+    assert 8 <= len(requests) <= 16
+
+
 kinds = st.sampled_from(["pairs", "baseline", "candidate", "move"])
 keys = st.lists(st.integers(0, 60), min_size=1, max_size=5)
 
