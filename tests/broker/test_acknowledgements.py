@@ -64,7 +64,7 @@ def test_a_climb_waits_for_its_routers_and_not_for_those_that_left(kafka: KafkaB
         b.close()
         feed(4)
         until(lambda: a.weight == 100, "the second promotion")
-        assert worker.terminate(timeout_s=15) == 0
+        assert worker.terminate() == 0
     finally:
         for router in routers.values():
             router.close()

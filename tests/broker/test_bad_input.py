@@ -155,11 +155,11 @@ def send(settings: KafkaSettings, records: list[Sent]) -> dict[tuple[str, int, i
         producer.produce(settings.topic(topic), key=key, value=value, on_delivery=delivered)
         if i % 500 == 0:
             producer.poll(0)
-    assert producer.flush(30) == 0
+    assert producer.flush(120) == 0
     return places
 
 
-def wait_for(holds: Callable[[], bool], worker: WorkerProcess, what: str, timeout_s: float = 40) -> None:
+def wait_for(holds: Callable[[], bool], worker: WorkerProcess, what: str, timeout_s: float = 120) -> None:
     deadline = time.monotonic() + timeout_s
     while not holds():
         assert time.monotonic() < deadline, f"{what} did not come within {timeout_s:g} s\n{worker.log()}"

@@ -73,7 +73,7 @@ def record(kafka: KafkaBench) -> Log:
 
 def dies(worker: WorkerProcess) -> None:
     """Wait until it has killed itself."""
-    until(lambda: worker.process is not None and worker.process.poll() is not None, "its death at the point", 60)
+    until(lambda: worker.process is not None and worker.process.poll() is not None, "its death at the point", 150)
     assert worker.process is not None
     assert worker.process.returncode == -signal.SIGKILL
 
@@ -116,11 +116,11 @@ def test_two_deciders_at_once_write_one_chain(record: Log, tmp_path: Path) -> No
         os.kill(first.process.pid, signal.SIGSTOP)
         second.start()
         record.say(said(CommandKind.PAUSE))
-        until(lambda: record.newest == "paused", "the pause of the second", 60)
+        until(lambda: record.newest == "paused", "the pause of the second", 150)
         os.kill(first.process.pid, signal.SIGCONT)
         record.say(said(CommandKind.RESUME), said(CommandKind.PAUSE), said(CommandKind.RESUME))
         record.say(said(CommandKind.ROLLBACK))
-        until(lambda: record.newest == "operator_rollback", "the rollback", 60)
+        until(lambda: record.newest == "operator_rollback", "the rollback", 150)
         until(lambda: record.obeyed == "operator_rollback", "the rollback at the routers")
         record.say(said(CommandKind.RESUME))
         assert second.terminate() == 0
@@ -182,12 +182,12 @@ def test_a_restart_in_each_state_changes_nothing(record: Log, tmp_path: Path) ->
             (said(CommandKind.ABANDON), "abandoned"),
         ):
             record.say(command)
-            until(lambda code=code: record.newest == code, code, 60)  # type: ignore[misc]
+            until(lambda code=code: record.newest == code, code, 150)  # type: ignore[misc]
             before = record.chain
             worker.kill()
             worker.start()
             lives += 1
-            until(lambda lives=lives: worker.log().count("the decider starts with") == lives, "the decider", 60)  # type: ignore[misc]
+            until(lambda lives=lives: worker.log().count("the decider starts with") == lives, "the decider", 150)  # type: ignore[misc]
             assert record.chain == before
         record.say(said(CommandKind.RESUME))
         assert worker.terminate() == 0

@@ -56,12 +56,12 @@ def feed(settings: KafkaSettings, traffic: Traffic, *, per_s: int | None = None)
             yield i
             if per_s:
                 time.sleep(max(0.0, began + i / per_s - time.monotonic()))
-    assert producer.flush(30) == 0
+    assert producer.flush(120) == 0
     yield len(records)
 
 
 def reports_once(
-    kafka: KafkaBench, settings: KafkaSettings, requests: int, timeout_s: float = 60
+    kafka: KafkaBench, settings: KafkaSettings, requests: int, timeout_s: float = 150
 ) -> list[WindowReport]:
     """All reports, once as many requests are settled as were sent."""
     deadline = time.monotonic() + timeout_s

@@ -89,7 +89,7 @@ def test_a_person_forces_approves_and_ends_a_climb(
         assert say("promote", "again", "--force", "--reason", "no time")["weight"] == 50
         assert say("abandon", "again", "--reason", "other plans")["reason_code"] == "abandoned"
         assert run("approve", "again", "--reason", "late")[0] == 2
-        assert worker.terminate(timeout_s=15) == 0
+        assert worker.terminate() == 0
     finally:
         router.close()
         worker.kill()

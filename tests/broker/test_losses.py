@@ -53,7 +53,7 @@ def test_deleted_records_are_a_loss_that_holds(kafka: KafkaBench, tmp_path: Path
             standing = final_reports(reports(kafka, settings, "lossy")).values()
             return sum(dict(report.totals).get("lost", 0) for report in standing)
 
-        until(lambda: told() >= 400, "the loss in the reports", 60)
+        until(lambda: told() >= 400, "the loss in the reports", 150)
         until(
             lambda: any("lost" in d.reason for d in decisions(kafka, settings, "lossy")), "a hold that names it", 60
         )

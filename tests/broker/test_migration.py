@@ -48,8 +48,8 @@ def test_partitions_are_added_by_new_topics(
             capsys.readouterr()
             assert main(["doctor", "--json"]) == 0
             checks = {c["name"]: c for c in orjson.loads(capsys.readouterr().out)["checks"]}
-            assert worker.terminate(timeout_s=15) == 0
-            assert wider.terminate(timeout_s=15) == 0
+            assert worker.terminate() == 0
+            assert wider.terminate() == 0
 
     assert len(drained) == 4
     assert "its lag is 0 events" in checks["worker"]["detail"]

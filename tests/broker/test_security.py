@@ -70,7 +70,7 @@ def test_whole_river_over_tls_with_a_password(
         capsys.readouterr()
         assert main(["doctor", "--json"]) == 0
         checks = {c["name"]: c for c in orjson.loads(capsys.readouterr().out)["checks"]}
-        assert worker.terminate(timeout_s=15) == 0
+        assert worker.terminate() == 0
 
     assert [checks[name]["result"] for name in ("broker", "topics", "worker", "join", "bins")] == ["ok"] * 5
     assert "its lag is" in checks["worker"]["detail"]

@@ -94,7 +94,7 @@ def test_only_signed_commands_are_obeyed(
         worker.start()
         assert say("pause", "climb", key=ben)[0] == 0
         assert say("rollback", "climb", "--reason", "enough", key=ben)[0] == 0
-        assert worker.terminate(timeout_s=15) == 0
+        assert worker.terminate() == 0
     finally:
         worker.kill()
 
@@ -183,7 +183,7 @@ def test_an_intruder_moves_nothing(
         until(lambda: refused(kafka, settings, "one") == 3, "the refusals of the router")
         assert "one refused 3, the last at offset" in doctor(capsys)
         assert (one.weight, one.state.rolled_back) == (50, False)
-        assert running.terminate(timeout_s=15) == 0
+        assert running.terminate() == 0
 
         deciders.write_bytes(first_pub.read_bytes() + second_pub.read_bytes())
         two = router("two", first_pub, second_pub)
@@ -194,7 +194,7 @@ def test_an_intruder_moves_nothing(
         feed(2)
         until(lambda: two.weight == three.weight == 100, "the promotion, signed by the new key", SLOW_S)
         assert one.weight == 50
-        assert running.terminate(timeout_s=15) == 0
+        assert running.terminate() == 0
     finally:
         running.kill()
         for watcher in routers:

@@ -33,4 +33,4 @@ def send(settings: KafkaSettings, records: list[tuple[str, str, bytes]], *, per_
         if i % 200 == 0:
             producer.poll(0)
             time.sleep(max(0.0, began + i / per_s - time.monotonic()))
-    assert producer.flush(30) == 0
+    assert producer.flush(120) == 0

@@ -20,7 +20,7 @@ from paritygate.cli.broker import RunningBroker
 from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.topics import PARTITIONER, TOPICS, Topic
 
-_WAIT_S = 20.0
+_WAIT_S = 60.0
 _NUMBERS = itertools.count(1)
 
 

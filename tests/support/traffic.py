@@ -28,7 +28,8 @@ stages:
   - {{name: "50", weight: 50}}
   - {{name: "100", weight: 100}}
 join:
-  {{window_ms: 1000, grace_ms: 3000, lateness_ms: 1500, retain_ms: 2000, dedupe_ms: 30000, max_future_ms: 60000}}
+  {{window_ms: 1000, grace_ms: {grace_ms}, lateness_ms: 1500, retain_ms: 2000, dedupe_ms: {dedupe_ms},
+    max_future_ms: {max_future_ms}}}
 promotion_gates:
   latency_p50_ms: {{maximum_regression_percent: 100}}
   error_rate: {{maximum: 0.2}}
@@ -36,9 +37,12 @@ promotion_gates:
 """
 
 
-def plan_for(rollout: str) -> RolloutPlan:
+def plan_for(
+    rollout: str, *, grace_ms: int = 3_000, dedupe_ms: int = 30_000, max_future_ms: int = 60_000
+) -> RolloutPlan:
     """A plan that holds in shadow whatever this module's traffic does."""
-    return RolloutPlan.from_yaml(PLAN_YAML.format(rollout=rollout))
+    join = {"grace_ms": grace_ms, "dedupe_ms": dedupe_ms, "max_future_ms": max_future_ms}
+    return RolloutPlan.from_yaml(PLAN_YAML.format(rollout=rollout, **join))
 
 
 @dataclass(slots=True)
@@ -138,4 +142,4 @@ def publish(settings: KafkaSettings, traffic: Traffic) -> None:
             assert publisher.publish_outcome(outcome)
         for report in traffic.platform:
             assert publisher.publish_platform(report)
-        assert publisher.flush(30) == 0
+        assert publisher.flush(120) == 0

@@ -47,13 +47,13 @@ class WorkerProcess:
             self.process.send_signal(signal.SIGKILL)
             self.process.wait(10)
 
-    def terminate(self, timeout_s: float = 20) -> int:
+    def terminate(self, timeout_s: float = 60) -> int:
         """SIGTERM; returns the exit code."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout_s)
 
-    def wait_owning(self, timeout_s: float = 60) -> None:
+    def wait_owning(self, timeout_s: float = 150) -> None:
         """Wait until it owns partitions (again)."""
         seen = self.log().count("owning partitions [0")
         deadline = time.monotonic() + timeout_s
