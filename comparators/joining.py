@@ -38,6 +38,9 @@ _SAID: Final = ("reports", "running_ms", "ooms", "restarts", "dropped")
 #: What platforms say, by the total in which it is counted; and what of it a hard rule may forbid altogether.
 _PLATFORM: Final = tuple(f"{name}.{arm.value}" for arm in ARMS for name in _SAID)
 _GRAVE: Final = ("ooms.candidate", "restarts.candidate")
+#: More than any instance can say of one interval (34 years of milliseconds): one absurd value must not make a sum
+#: that no report and no decision can hold.
+_MOST: Final = 1 << 40
 #: Told the name of a part of the work when it ends.
 Lap = Callable[[str], None]
 
@@ -285,15 +288,16 @@ class RolloutJoin:
             count_scores(self.windows.at(index), [rows[i][2] for i in places.tolist() if fresh[i]])
 
     def platform(self, appended_at_ms: int, event: PlatformEvent) -> None:
-        """Count what an instance's platform reported."""
+        """Count what an instance's platform reported, each value up to a bound that no honest one reaches."""
         times, future = self._clamp(np.array([event.event_at_ms], np.int64), np.array([appended_at_ms], np.int64))
         window = self.windows.at(int(self.windows.place(times)[0]))
         window.bump("future", int(future[0]))
         window.bump(f"reports.{event.arm.value}", 1)
-        window.bump(f"running_ms.{event.arm.value}", event.running_ms)
-        window.bump(f"ooms.{event.arm.value}", event.gpu_ooms)
-        window.bump(f"restarts.{event.arm.value}", event.restarts)
-        window.bump(f"dropped.{event.arm.value}", event.dropped_events)
+        for name, said in (
+            ("running_ms", event.running_ms), ("ooms", event.gpu_ooms), ("restarts", event.restarts),
+            ("dropped", event.dropped_events),
+        ):  # fmt: skip
+            window.bump(f"{name}.{event.arm.value}", min(said, _MOST))
         self._bins["platform"] += 1
 
     # -- time ------------------------------------------------------------------------------------------------

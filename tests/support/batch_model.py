@@ -186,7 +186,7 @@ class _Model:
             ("restarts", event.restarts), ("dropped", event.dropped_events),
         ):  # fmt: skip
             if value:
-                tally.bump(f"{name}.{arm}", value)
+                tally.bump(f"{name}.{arm}", min(value, 1 << 40))
 
 
 def recompute(

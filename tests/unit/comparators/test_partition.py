@@ -11,12 +11,14 @@ import pytest
 from paritygate.comparators.partition import PartitionJoin
 from paritygate.comparators.settings import JoinSettings
 from paritygate.comparators.tally import COUNT_NAMES, Tally
+from paritygate.schemas.codec import decode_report, encode
 from paritygate.schemas.columns import EventBatch
 from paritygate.schemas.errors import ConfigError, DecodeError
 from paritygate.schemas.outcome import Outcome
 from paritygate.schemas.platform import PlatformEvent
 from paritygate.schemas.prediction import Arm, Role, Status
 from paritygate.schemas.report import WindowReport
+from paritygate.schemas.rules import MAX_COUNT
 from tests.support.batch_model import streamed
 from tests.support.join_bench import (
     GAP,
@@ -591,6 +593,17 @@ def test_platform_reports_add_up_by_arm() -> None:
         "dropped.candidate": 6, "reports.baseline": 1, "running_ms.baseline": 500, "ooms.baseline": 1,
         "restarts.baseline": 2, "dropped.baseline": 3,
     }  # fmt: skip
+
+
+def test_an_absurd_platform_report_stops_nothing() -> None:
+    """Counts at the end of 64 bits are allowed, and two of them made a window that no report could hold."""
+    absurd = PlatformEvent(rollout_id="roll", arm=CAND, model_version="1", instance_id="i", event_at_ms=10_000,
+                           running_ms=MAX_COUNT, gpu_ooms=MAX_COUNT)  # fmt: skip
+    bench = bench_of(*[absurd] * 3)
+    bench.crash(bench.snapshot())
+    told = [decode_report(encode(report)) for report in bench.finish(60_000)]
+
+    assert [r.totals["ooms.candidate"] for r in told if r.totals] == [3 << 40]
 
 
 def test_grave_events_of_an_open_window_are_told_at_once() -> None:
