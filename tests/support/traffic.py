@@ -29,7 +29,7 @@ stages:
   - {{name: "100", weight: 100}}
 join:
   {{window_ms: 1000, grace_ms: {grace_ms}, lateness_ms: 1500, retain_ms: 2000, dedupe_ms: {dedupe_ms},
-    max_future_ms: {max_future_ms}}}
+    max_future_ms: 60000}}
 promotion_gates:
   latency_p50_ms: {{maximum_regression_percent: 100}}
   error_rate: {{maximum: 0.2}}
@@ -37,12 +37,9 @@ promotion_gates:
 """
 
 
-def plan_for(
-    rollout: str, *, grace_ms: int = 3_000, dedupe_ms: int = 30_000, max_future_ms: int = 60_000
-) -> RolloutPlan:
+def plan_for(rollout: str, *, grace_ms: int = 3_000, dedupe_ms: int = 30_000) -> RolloutPlan:
     """A plan that holds in shadow whatever this module's traffic does."""
-    join = {"grace_ms": grace_ms, "dedupe_ms": dedupe_ms, "max_future_ms": max_future_ms}
-    return RolloutPlan.from_yaml(PLAN_YAML.format(rollout=rollout, **join))
+    return RolloutPlan.from_yaml(PLAN_YAML.format(rollout=rollout, grace_ms=grace_ms, dedupe_ms=dedupe_ms))
 
 
 @dataclass(slots=True)
