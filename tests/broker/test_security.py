@@ -53,7 +53,7 @@ def test_whole_river_over_tls_with_a_password(
     environment and without a byte in the clear."""
     assert main(["topics", "create", "--partitions", "4", "--replication-factor", "1"]) == 0
     plan_file = tmp_path / "rollout.yaml"
-    plan_file.write_text(PLAN_YAML.format(rollout="secret"))
+    plan_file.write_text(PLAN_YAML.format(rollout="secret", grace_ms=3_000, dedupe_ms=30_000, max_future_ms=60_000))
     bench = KafkaBench(secure, "secure")
     with WorkerProcess(settings, tmp_path) as worker:
         worker.wait_owning()

@@ -56,11 +56,8 @@ def plan_of(rollout: str, exhaustions: int = 1_000) -> RolloutPlan:
     ``exhaustions``: of the candidate's memory that may be; one more rolls back.
     """
     text = PLAN_YAML + f"  gpu_oom_events: {{{{maximum: {exhaustions}}}}}\n"
-    return RolloutPlan.from_yaml(
-        text.format(rollout=rollout).replace(
-            "retain_ms: 2000, dedupe_ms: 30000", "retain_ms: 8000, dedupe_ms: 10000"
-        )
-    )
+    text = text.format(rollout=rollout, grace_ms=3_000, dedupe_ms=10_000, max_future_ms=60_000)
+    return RolloutPlan.from_yaml(text.replace("retain_ms: 2000", "retain_ms: 8000"))
 
 
 @dataclass(frozen=True)
