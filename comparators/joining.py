@@ -34,13 +34,15 @@ HEARTBEAT_MS: Final = 500
 _PRIMARY: Final = ROLES.index(Role.PRIMARY)
 _SHED: Final = STATUSES.index(Status.SHED)
 _NAMES: Final = len(COUNT_NAMES)
-_SAID: Final = ("reports", "running_ms", "ooms", "restarts", "dropped")
+_SAID: Final = ("reports", "running_ms", "ooms", "restarts", "dropped", "memory_bytes", "memory_reports")
 #: What platforms say, by the total in which it is counted; and what of it a hard rule may forbid altogether.
 _PLATFORM: Final = tuple(f"{name}.{arm.value}" for arm in ARMS for name in _SAID)
 _GRAVE: Final = ("ooms.candidate", "restarts.candidate")
 #: More than any instance can say of one interval (34 years of milliseconds): one absurd value must not make a sum
 #: that no report and no decision can hold.
 _MOST: Final = 1 << 40
+#: Beyond what any machine has (32 TiB), the 8 EiB of a container without a limit included: nobody measured that.
+_MOST_BYTES: Final = 1 << 45
 #: Told the name of a part of the work when it ends.
 Lap = Callable[[str], None]
 
@@ -298,6 +300,10 @@ class RolloutJoin:
             ("dropped", event.dropped_events),
         ):  # fmt: skip
             window.bump(f"{name}.{event.arm.value}", min(said, _MOST))
+        if 0 < event.memory_bytes <= _MOST_BYTES:
+            # Beside the sum, of how many reports it is: one without a measurement must not pull the mean to 0.
+            window.bump(f"memory_bytes.{event.arm.value}", event.memory_bytes)
+            window.bump(f"memory_reports.{event.arm.value}", 1)
         self._bins["platform"] += 1
 
     # -- time ------------------------------------------------------------------------------------------------

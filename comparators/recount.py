@@ -17,10 +17,13 @@ from paritygate.comparators.buckets import BUCKET_COUNTS
 from paritygate.comparators.partition import PartitionJoin
 from paritygate.comparators.settings import JoinSettings
 from paritygate.comparators.tally import Tally
+from paritygate.schemas.prediction import ARMS
 from paritygate.schemas.report import WindowReport
 
 #: Totals whose window follows from the moment of reading.
 ANYWHERE: Final = ("late", "poison", "lost")
+#: Totals that earlier workers did not count: a record in which none of them stands does not speak of them.
+_LATER: Final = tuple(f"{name}.{arm}" for name in ("memory_bytes", "memory_reports") for arm in ARMS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +123,9 @@ def compare(
         for side, tally in zip(sums, (theirs, ours), strict=True):
             for name in ANYWHERE:
                 side[name] += tally.totals.pop(name, 0)
+        if not any(name in theirs.totals for name in _LATER):
+            for name in _LATER:
+                ours.totals.pop(name, None)
         at_edge = False
         plain_ours, plain_theirs = _as_one(ours), _as_one(theirs)
         if plain_ours == plain_theirs:

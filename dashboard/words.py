@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from paritygate.gates.reasons import UNKNOWN, milliseconds
+from paritygate.gates.reasons import UNKNOWN, milliseconds, size
 
 
 def amount(value: float | None, unit: str, *, signed: bool = False) -> str:
@@ -17,6 +17,7 @@ def amount(value: float | None, unit: str, *, signed: bool = False) -> str:
         "ms": f"{sign if value >= 0 else '-'}{milliseconds(abs(value))}",
         "count": f"{sign}{value:,.0f}",
         "hours": f"{value:.2f} h",
+        "bytes": f"{sign if value >= 0 else '-'}{size(abs(value))}",
         "per_s": f"{sign}{value:,.3g} /s" if value < 1000 else f"{sign}{value:,.0f} /s",
         "%": f"{value:+.3g} %",
     }

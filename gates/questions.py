@@ -58,9 +58,9 @@ QUESTIONS: Final[tuple[Question, ...]] = (
     ),
     Question(
         asked="resource usage: memory",
-        method="not judged: `memory_bytes` of a platform report is carried for people, no gate reads it",
+        method="not judged: the mean of an arm's platform reports (`memory_bytes`) is shown, no gate reads it",
         unit="bytes",
-        missing="nothing rests on it",
+        missing="shown as n/a, nothing rests on it",
     ),
     Question(asked="output validation failures", measures=("schema_validation_pass_rate",)),
     Question(asked="labels change subtly", measures=("label_change_rate", "label_shift")),

@@ -58,6 +58,18 @@ def milliseconds(value: float) -> str:
     return f"{value:.1f} ms" if value < 1000.0 else f"{value:,.0f} ms"
 
 
+def size(value_bytes: float) -> str:
+    """``512 bytes``, ``1.5 MiB``, ``812 MiB``, ``12.3 GiB``."""
+    if value_bytes < 1024.0:
+        return f"{value_bytes:.0f} bytes"
+    units = iter(("KiB", "MiB", "GiB", "TiB"))
+    unit = next(units)
+    value_bytes /= 1024.0
+    while value_bytes >= 1000.0 and (larger := next(units, None)):
+        unit, value_bytes = larger, value_bytes / 1024.0
+    return f"{value_bytes:.{1 if value_bytes < 100.0 else 0}f} {unit}"
+
+
 def number(value: float | None) -> float | None:
     """A float for a record: six decimals, None where it is not finite."""
     if value is None or not math.isfinite(value):

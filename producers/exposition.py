@@ -1,6 +1,7 @@
 """Export what a serving process publishes: the publisher's counts and both arms' latencies as Prometheus series.
 
-Hang :meth:`ProducerMetrics.saw` on the router's ``on_event``, and call :meth:`ProducerMetrics.refresh` now and
+Hang :meth:`ProducerMetrics.saw` on the router's ``on_event`` and :meth:`ProducerMetrics.reported` on the platform
+reporter's ``on_report``, and call :meth:`ProducerMetrics.refresh` now and
 then (every scrape interval is enough). Serve ``metrics.registry`` with ``prometheus_client``. Latencies carry the
 trace of their request as an exemplar, for a Prometheus that asks for OpenMetrics.
 """
@@ -13,6 +14,7 @@ from typing import Final
 from paritygate.producers.publisher import PredictionPublisher
 from paritygate.producers.shadow import ShadowRouter
 from paritygate.schemas.metrics import Counter, Gauge, Histogram, Metrics
+from paritygate.schemas.platform import PlatformEvent
 from paritygate.schemas.prediction import PredictionEvent, Role, Status
 
 #: What may stand beside a bucket as its exemplar: a trace id of the W3C, not any text that a caller calls one.
@@ -35,6 +37,11 @@ class ProducerMetrics:
             self.metrics.observe(Histogram.LATENCY, event.latency_ms / 1000, trace, rollout=rollout, arm=arm)
         if event.role is Role.SHADOW:
             self.metrics.inc(Counter.MIRRORED, rollout=rollout, arm=arm, status=event.status.value)
+
+    def reported(self, event: PlatformEvent) -> None:
+        """One platform report was made: the memory of an arm, where it was measured."""
+        if event.memory_bytes:
+            self.metrics.set(Gauge.MEMORY, event.memory_bytes, rollout=event.rollout_id, arm=event.arm.value)
 
     def refresh(self, router: ShadowRouter | None = None) -> None:
         """Bring the counters up to the publisher's own totals."""

@@ -42,7 +42,8 @@ class PublishesPlatform(Protocol):
 class PlatformReporter:
     """Reports of one process that serves the given arms (``versions``: arm to model version).
 
-    ``state_file`` remembers an unclean end across runs; without it restarts are not counted. ``clock``: UTC
+    ``state_file`` remembers an unclean end across runs; without it restarts are not counted. ``on_report``: called
+    with each report that was made (the metrics' hook). ``clock``: UTC
     epoch milliseconds; ``steady``: seconds that never jump.
     """
 
@@ -54,12 +55,13 @@ class PlatformReporter:
         instance_id: str,
         versions: Mapping[Arm, str],
         state_file: Path | None = None,
+        on_report: Callable[[PlatformEvent], None] | None = None,
         clock: Callable[[], int] = now_ms,
         steady: Callable[[], float] = time.monotonic,
     ) -> None:
         self._publisher, self._rollout_id, self._instance_id = publisher, rollout_id, instance_id
         self._versions, self._state_file = dict(versions), state_file
-        self._clock, self._steady = clock, steady
+        self._on_report, self._clock, self._steady = on_report, clock, steady
         started_s = steady()
         self._reported_s = dict.fromkeys(self._versions, started_s)
         self._ooms = dict.fromkeys(ARMS, 0)
@@ -98,6 +100,8 @@ class PlatformReporter:
             self._reported_s[arm] += event.running_ms / 1000
             self._ooms[arm] -= event.gpu_ooms
             self._restarts[arm] = 0
+        if self._on_report is not None:
+            self._on_report(event)
         return event
 
     def report_all(self) -> list[PlatformEvent]:

@@ -37,8 +37,9 @@ class SideRow:
     """One measure of both arms.
 
     ``measure``: its name in a plan, empty where no gate can be declared on it. ``unit``: ``count``, ``ratio``,
-    ``ms``, ``hours``, ``score``, or that of a number of the events. ``difference``: candidate minus baseline in the
-    same unit with ``low`` and ``high``, its 95 % time-uniform bounds, where pairs give them. ``note``: of how many.
+    ``ms``, ``hours``, ``bytes``, ``score``, or that of a number of the events. ``difference``: candidate minus
+    baseline in the same unit with ``low`` and ``high``, its 95 % time-uniform bounds, where pairs give them.
+    ``note``: of how many.
     """
 
     name: str
@@ -168,9 +169,22 @@ def _events(tally: Tally) -> Iterator[SideRow]:
     yield SideRow(
         name="running time of instances", unit="hours", baseline=told["baseline"], candidate=told["candidate"]
     )
+    yield _memory(tally)
     for key, (name, measure) in _EVENTS.items():
         # Without a report nobody knows; with one, no event is a 0.
         seen = {arm: None if running[arm] is None else tally.totals.get(f"{key}.{arm}", 0) for arm in arms}
         yield SideRow(
             name=name, unit="count", measure=measure, baseline=seen["baseline"], candidate=seen["candidate"]
         )
+
+
+def _memory(tally: Tally) -> SideRow:
+    """The mean over all reports of an arm's instances that gave it."""
+    ours, theirs = (tally.totals.get(f"memory_reports.{arm}", 0) for arm in ("baseline", "candidate"))
+    base = tally.totals.get("memory_bytes.baseline", 0) / ours if ours else None
+    candidate = tally.totals.get("memory_bytes.candidate", 0) / theirs if theirs else None
+    return SideRow(
+        name="memory of an instance, mean", unit="bytes", baseline=base, candidate=candidate,
+        difference=None if base is None or candidate is None else candidate - base,
+        note=f"{ours:,} and {theirs:,} reports" if ours or theirs else "",
+    )  # fmt: skip

@@ -153,6 +153,10 @@ class Gauge(Metric):
     MIRRORS_IN_FLIGHT = (
         "paritygate_shadow_in_flight_requests", ("rollout",), "producers", "mirrored calls under way",
     )  # fmt: skip
+    MEMORY = (
+        "rollout_memory_bytes", ("rollout", "arm"), "producers",
+        "resident memory of this process, as in its newest platform report of an arm",
+    )  # fmt: skip
     ROUTER_WEIGHT = (
         "paritygate_router_weight_ratio", ("rollout", "router"), "router", "share of the candidate in force",
     )  # fmt: skip

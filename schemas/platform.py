@@ -13,7 +13,8 @@ class PlatformEvent:
 
     ``running_ms``: how long the instance ran in the interval. It is the exposure: without it "no OOM" says
     nothing. ``gpu_ooms`` and ``restarts`` count events in the interval. ``memory_bytes``: resident memory at
-    its end. ``dropped_events``: prediction events that the instance's publisher had to drop.
+    its end, 0 where nobody measured it. ``dropped_events``: prediction events that the instance's publisher had
+    to drop.
     """
 
     rollout_id: str

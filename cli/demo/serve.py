@@ -104,7 +104,13 @@ class Service:
             timer=SERVICE_TIMER,
         )
         exposition = ProducerMetrics(self.metrics, publisher)
-        platform = PlatformReporter(publisher, rollout_id=self.rollout_id, instance_id=INSTANCE, versions=versions)
+        platform = PlatformReporter(
+            publisher,
+            rollout_id=self.rollout_id,
+            instance_id=INSTANCE,
+            versions=versions,
+            on_report=exposition.reported,
+        )
         outcomes = OutcomeFeed(OutcomeReporter(publisher, rollout_id=self.rollout_id))
         events = 0
 

@@ -29,6 +29,9 @@ PANELS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
         ('rollout:latency_seconds:p95{rollout=~"$rollout"}', "p95 {{arm}}, {{rollout}}"),
     )),
     ("Requests by arm", "reqps", (('rollout:requests:rate5m{rollout=~"$rollout"}', "{{arm}}, {{rollout}}"),)),
+    ("Memory of an instance, mean by arm", "bytes", (
+        ('avg by (rollout, arm) (rollout_memory_bytes{rollout=~"$rollout"})', "{{arm}}, {{rollout}}"),
+    )),
     ("Events not yet read", "short", (("sum by (topic) (paritygate_worker_lag_events)", "{{topic}}"),)),
     ("How old the watermark is", "s", (
         ("time() - min(paritygate_worker_watermark_timestamp_seconds)", "slowest partition"),

@@ -108,7 +108,7 @@ class Topics:
     def _report(self, _topic: str, record: Record, d: dict[str, Any]) -> None:
         self._platform.append((
             record.partition, record.offset, record.timestamp_ms, d["rollout_id"], d["arm"], d["event_at_ms"],
-            d["running_ms"], d["gpu_ooms"], d["restarts"], d["dropped_events"],
+            d["running_ms"], d["gpu_ooms"], d["restarts"], d["dropped_events"], d["memory_bytes"],
         ))  # fmt: skip
 
     def tables(self) -> dict[str, pa.Table]:
@@ -126,7 +126,7 @@ class Topics:
             }),
             "platform": _table(self._platform, {
                 "part": i, "off": i, "ts": i, "rollout": s, "arm": s, "at_ms": i, "running_ms": i, "ooms": i,
-                "restarts": i, "dropped": i,
+                "restarts": i, "dropped": i, "memory": i,
             }),
             "unread": _table(self._unread, {"topic": s, "part": i, "off": i}),
         }  # fmt: skip

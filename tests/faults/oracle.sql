@@ -137,8 +137,8 @@ SELECT part, win, name, sum(n) AS n FROM (
   UNION ALL SELECT part, win, CASE WHEN place > 1 THEN 'outcome_duplicate'
             WHEN baseline IS NULL OR candidate IS NULL THEN 'outcome_single' ELSE 'outcome_paired' END, 1 FROM scored
   UNION ALL SELECT part, win, unnest(['reports.' || arm, 'running_ms.' || arm, 'ooms.' || arm, 'restarts.' || arm,
-                                'dropped.' || arm]),
-            unnest([1, running_ms, ooms, restarts, dropped]) FROM platformed
+                                'dropped.' || arm, 'memory_bytes.' || arm, 'memory_reports.' || arm]),
+            unnest([1, running_ms, ooms, restarts, dropped, memory, CAST(memory > 0 AS BIGINT)]) FROM platformed
 ) GROUP BY ALL HAVING sum(n) <> 0;
 
 CREATE TABLE binned AS

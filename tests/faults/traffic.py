@@ -240,7 +240,7 @@ class FaultTraffic:
         datum = {
             "rollout_id": self.rollout, "arm": arm, "model_version": "1", "instance_id": f"pod-{pod}",
             "event_at_ms": due_ms, "running_ms": 1_000, "gpu_ooms": _is_exhausted(due_ms), "restarts": 0,
-            "memory_bytes": 0, "dropped_events": due_ms // 1000 % 5 == 0,
+            "memory_bytes": due_ms // 1000 % 7 << 28, "dropped_events": due_ms // 1000 % 5 == 0,
         }  # fmt: skip
         datum |= {k: int(v) for k, v in datum.items() if isinstance(v, bool)} | said
         return Sent(PLATFORM.name, f"pod-{pod}", self._avro("platform", datum), due_ms)

@@ -187,6 +187,9 @@ class _Model:
         ):  # fmt: skip
             if value:
                 tally.bump(f"{name}.{arm}", min(value, 1 << 40))
+        if event.memory_bytes and event.memory_bytes <= 1 << 45:
+            tally.bump(f"memory_bytes.{arm}", event.memory_bytes)
+            tally.bump(f"memory_reports.{arm}")
 
 
 def recompute(

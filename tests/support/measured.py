@@ -82,7 +82,11 @@ def llm_story(rollout: str, last: int) -> list[Entry]:
             told = timed(
                 report(
                     window, partition, rollout=rollout, errors=int(random.random() < 0.3),
-                    totals={f"running_ms.{arm}": 4000 for arm in ("baseline", "candidate")},
+                    totals={
+                        "running_ms.baseline": 4000, "running_ms.candidate": 4000,
+                        "memory_bytes.baseline": 10 << 30, "memory_reports.baseline": 4,
+                        "memory_bytes.candidate": 9 << 30, "memory_reports.candidate": 3,
+                    },
                 ),
                 1200 + 30 * random.random(), 1300 + 90 * random.random(),
             )  # fmt: skip

@@ -595,6 +595,21 @@ def test_platform_reports_add_up_by_arm() -> None:
     }  # fmt: skip
 
 
+def test_memory_is_summed_with_how_many_reports_gave_it() -> None:
+    """A mean follows, in any order; 0 and the 8 EiB of a container without a limit are no measurements."""
+    one = PlatformEvent(rollout_id="roll", arm=CAND, model_version="1", instance_id="i", event_at_ms=10_000,
+                        running_ms=1, memory_bytes=3 << 30)  # fmt: skip
+    told = [replace(one, memory_bytes=n) for n in (5 << 30, 0, MAX_COUNT >> 12 << 12, 1 << 45)]
+    for events in ([one, *told, replace(one, arm=BASE)], [replace(one, arm=BASE), *told[::-1], one]):
+        bench = bench_of(*events)
+        bench.finish(60_000)
+        totals = window(bench, 10_000).totals
+
+        assert (totals["memory_bytes.candidate"], totals["memory_reports.candidate"]) == ((8 << 30) + (1 << 45), 3)
+        assert (totals["memory_bytes.baseline"], totals["memory_reports.baseline"]) == (3 << 30, 1)
+        assert totals["reports.candidate"] == 5
+
+
 def test_an_absurd_platform_report_stops_nothing() -> None:
     """Counts at the end of 64 bits are allowed, and two of them made a window that no report could hold."""
     absurd = PlatformEvent(rollout_id="roll", arm=CAND, model_version="1", instance_id="i", event_at_ms=10_000,

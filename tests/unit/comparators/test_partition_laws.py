@@ -130,6 +130,7 @@ def traffic(draw: st.DrawFn, delay_ms: int = LATENESS_MS) -> Traffic:
             report = PlatformEvent(
                 rollout_id="roll", arm=draw(st.sampled_from(list(Arm))), model_version="1", instance_id="i",
                 event_at_ms=at_ms, running_ms=1_000, gpu_ooms=draw(st.integers(0, 1)), dropped_events=2,
+                memory_bytes=draw(st.sampled_from([0, 1, 3 << 30, (1 << 45) + 1])),
             )  # fmt: skip
             placed[topic_of(report)].append((at_ms, number, report))
     for topic, entries in placed.items():

@@ -192,6 +192,8 @@ def test_a_number_stands_beside_the_gate_that_judges_it() -> None:
         assert line in rows[measure], measure
         assert "mark" in rows[measure]
     assert "[" in rows["citation rate"].partition("minimum_delta")[2]
+    memory = rows["memory of an instance, mean"]
+    assert all(told in memory for told in ("2.5 GiB", "3.0 GiB", "+512 MiB", "64 and 48 reports")), memory
 
 
 def test_what_others_made_is_as_they_made_it() -> None:

@@ -91,3 +91,20 @@ def test_an_unknown_rate_says_nothing() -> None:
     """A time is named only where there is one."""
     assert reasons.at_present_rate(None) == ""
     assert reasons.at_present_rate(11_520_000) == ", about 3 h 12 m at the present rate"
+
+
+@pytest.mark.parametrize(
+    ("value_bytes", "text"),
+    [
+        (0, "0 bytes"),
+        (1023, "1023 bytes"),
+        (1536, "1.5 KiB"),
+        (812 * 2**20, "812 MiB"),
+        (1023 * 2**20, "1.0 GiB"),
+        (12.34 * 2**30, "12.3 GiB"),
+        (2**53, "8192 TiB"),
+    ],
+)
+def test_sizes_are_in_units_of_1024(value_bytes: float, text: str) -> None:
+    """A size has two or three digits in the largest unit that it fills."""
+    assert reasons.size(value_bytes) == text

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from paritygate.producers.exposition import ProducerMetrics
 from paritygate.producers.platform import PlatformReporter, is_out_of_memory, resident_bytes
+from paritygate.schemas.metrics import Metrics
 from paritygate.schemas.platform import PlatformEvent
 from paritygate.schemas.prediction import ARMS, Arm, Role
 
@@ -173,3 +176,17 @@ def test_resident_memory_is_known_without_proc(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(Path, "read_bytes", missing)
 
     assert resident_bytes() > 1_000_000
+
+
+def test_each_report_is_handed_to_the_metrics() -> None:
+    """The gauge of an arm is what its newest report says; what nobody measured leaves it alone."""
+    metrics, sink = Metrics(), Sink()
+    exposition = ProducerMetrics(metrics, sink)  # type: ignore[arg-type]
+    reporter = PlatformReporter(
+        sink, rollout_id="ro", instance_id="pod-1", versions={Arm.CANDIDATE: "v2"}, on_report=exposition.reported
+    )
+    told = reporter.report(Arm.CANDIDATE)
+    exposition.reported(replace(told, memory_bytes=0))
+    labels = {"rollout": "ro", "arm": "candidate"}
+
+    assert metrics.registry.get_sample_value("rollout_memory_bytes", labels) == told.memory_bytes > 0

@@ -59,3 +59,16 @@ def test_without_gates_no_number_is_made_up() -> None:
 
     assert "citation rate" in rows(told)
     assert not [r for r in sides(Tally.from_report(told, BUCKET_COUNTS)) if r.measure == "citation_rate"]
+
+
+def test_memory_is_a_mean_of_the_reports_that_gave_it() -> None:
+    """Of two arms with other numbers of reports; without a measurement nothing is known, and nothing is 0."""
+    given = {"memory_bytes.baseline": 6 << 30, "memory_reports.baseline": 3}
+    told = {"memory_bytes.candidate": 10 << 30, "memory_reports.candidate": 4, "reports.candidate": 9}
+    both = rows(report(0, totals=given | told))["memory of an instance, mean"]
+    alone = rows(report(0, totals=given))["memory of an instance, mean"]
+
+    assert (both.baseline, both.candidate, both.unit) == (2 << 30, 2.5 * (1 << 30), "bytes")
+    assert (both.difference, both.low, both.note) == (1 << 29, None, "3 and 4 reports")
+    assert (alone.baseline, alone.candidate, alone.difference) == (2 << 30, None, None)
+    assert rows(report(0))["memory of an instance, mean"].note == ""
