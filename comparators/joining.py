@@ -43,12 +43,21 @@ _GRAVE: Final = ("ooms.candidate", "restarts.candidate")
 _MOST: Final = 1 << 40
 #: Beyond what any machine has (32 TiB), the 8 EiB of a container without a limit included: nobody measured that.
 _MOST_BYTES: Final = 1 << 45
+#: Longest trace id of an example; a longer one is no id, and a report must stay small.
+_MAX_TRACE_CHARS: Final = 128
+#: The trace id of a settled request, by its row.
+_TraceOf = Callable[[int], str]
 #: Told the name of a part of the work when it ends.
 Lap = Callable[[str], None]
 
 
 def _no_lap(_stage: str) -> None:
     """Nobody measures."""
+
+
+def _untraced(_row: int) -> str:
+    """What waited lies in no batch any more, and its trace is not kept."""
+    return ""
 
 
 def clamp(event_at_ms: I64, appended_at_ms: I64, max_future_ms: int) -> tuple[I64, B1]:
@@ -128,7 +137,7 @@ class RolloutJoin:
         self.pairing.requests.horizon.note(source, times, batch.offset[rows])
         self.windows.bump("future", times[future])
         for arm, part in self._arms(batch, rows, source, times):
-            self._arrive(arm, part)
+            self._arrive(arm, part, batch)
         return newest
 
     def replay(self, batch: EventBatch, rows: I64, source: int, was_pending: B1) -> None:
@@ -170,7 +179,7 @@ class RolloutJoin:
         at = instances.places(batch.instance_id.take(rows)) if self.settings.instances else _nowhere(len(rows))
         return Rows.of(batch, rows, source, event_at_ms=times, cell=cells, instance=at, names=self._numbers)
 
-    def _arrive(self, arm: int, rows: Rows) -> None:
+    def _arrive(self, arm: int, rows: Rows, batch: EventBatch) -> None:
         got = self.pairing.arrive(arm, rows, self.horizon_ms)
         self._lap("probe")
         if arm == CANDIDATE:
@@ -181,7 +190,8 @@ class RolloutJoin:
             shed = int(measured.flags[INDEX["shed"]].sum())
             self._bins["shed"] += 2 * shed
             self._bins["paired"] += 2 * (len(got.baseline) - shed)
-            self._count(measured)
+            arrived = got.baseline if arm == BASELINE else got.candidate
+            self._count(measured, lambda i: _trace(batch, arrived.offset[i]))
         if len(got.late):
             self.windows.late(int(got.late.event_at_ms.min())).bump("late", len(got.late))
             self._bins["late"] += len(got.late)
@@ -213,11 +223,11 @@ class RolloutJoin:
 
     # -- counting --------------------------------------------------------------------------------------------
 
-    def _count(self, measured: Measured) -> None:
+    def _count(self, measured: Measured, trace_of: _TraceOf = _untraced) -> None:
         for index, rows in groups(self.windows.place(measured.event_at_ms)):
-            self._count_in(self.windows.at(index), measured, rows)
+            self._count_in(self.windows.at(index), measured, rows, trace_of)
 
-    def _count_in(self, window: Window, measured: Measured, rows: I64) -> None:
+    def _count_in(self, window: Window, measured: Measured, rows: I64, trace_of: _TraceOf) -> None:
         cell = measured.cell[rows].astype(np.int64)
         window.add_counts(_counts(measured.flags[:, rows], cell, len(self._vocabulary)))
         window.bump("segment_overflow", int(self._vocabulary.overflowed()[cell].sum()))
@@ -250,9 +260,12 @@ class RolloutJoin:
         for key, noted in measured.remarks.items():
             window.bump(key, int(inside[noted].sum()))
         examples = tuple(
-            Example(request_id=r, kind=k, detail=d, values=self._vocabulary.values(int(measured.cell[i])))
+            Example(
+                request_id=r, kind=k, detail=d, values=self._vocabulary.values(int(measured.cell[i])),
+                trace_id=trace_of(i),
+            )
             for k, r, d, i in examples_of(measured, rows, self.settings.max_examples)
-        )
+        )  # fmt: skip
         if examples:
             window.examples = merge_examples(window.examples, examples, self.settings.max_examples)
 
@@ -402,6 +415,12 @@ class RolloutJoin:
             if oldest_slice is not None:
                 horizon.forget_before(oldest_slice)
         return join
+
+
+def _trace(batch: EventBatch, offset: np.int64) -> str:
+    """The trace that the event at this offset of a batch names."""
+    found = batch.trace_of(int(np.searchsorted(batch.offset, offset)))
+    return found if len(found) <= _MAX_TRACE_CHARS else ""
 
 
 def _nowhere(count: int) -> npt.NDArray[np.int8]:

@@ -173,5 +173,14 @@ class Tally:  # noqa: PLW1641  mutable, so not hashable
 
 
 def merge_examples(a: tuple[Example, ...], b: tuple[Example, ...], limit: int) -> tuple[Example, ...]:
-    """Keep the ``limit`` smallest by (kind, request id): order-free, so every replay shows the same ones."""
-    return tuple(sorted({*a, *b}, key=lambda e: (e.kind, e.request_id, e.detail))[:limit])
+    """Keep the ``limit`` smallest by (kind, request id): order-free, so every replay shows the same ones.
+
+    Of one that is told with a trace and without, it keeps the trace.
+    """
+    found: dict[tuple[str, str, str, Values], Example] = {}
+    for example in (*a, *b):
+        what = (example.kind, example.request_id, example.detail, example.values)
+        known = found.get(what)
+        if known is None or known.trace_id < example.trace_id:
+            found[what] = example
+    return tuple(found[what] for what in sorted(found)[:limit])

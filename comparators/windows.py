@@ -77,6 +77,8 @@ class Window:
         return {
             **self._plain, "totals": dict(self.totals), "changed": self.changed,
             "examples": [[e.request_id, e.kind, e.detail, list(e.values)] for e in self.examples],
+            # Apart, so that a worker that knows of no traces reads the rest.
+            "traces": [e.trace_id for e in self.examples],
         }  # fmt: skip
 
     def _packed_arrays(self) -> dict[str, Any]:
@@ -94,8 +96,10 @@ class Window:
     def from_plain(cls, plain: Mapping[str, Any]) -> Window:
         """Read :meth:`to_plain` back; counts are found by name, so older snapshots stay readable."""
         window = cls(totals=dict(plain["totals"]), changed=plain["changed"])
+        examples = plain["examples"]
         window.examples = tuple(
-            Example(request_id=r, kind=k, detail=d, values=tuple(v)) for r, k, d, v in plain["examples"]
+            Example(request_id=r, kind=k, detail=d, values=tuple(v), trace_id=t)
+            for (r, k, d, v), t in zip(examples, plain.get("traces", [""] * len(examples)), strict=True)
         )
         cells, names = _unpacked(plain["cells"]), list(plain["names"])
         counts = np.zeros((int(cells.max()) + 1 if len(cells) else 0, _NAMES), np.int64)

@@ -52,10 +52,19 @@ def segment_parts(entry: Entry, review: Review, where: Mapping[str, str]) -> tup
     found = [f.words for f in review.findings if f.segment == name]
     samples = samples_in(review.samples, where)
     rows = tuple(
-        (Link(s.request_id, paths.example(entry.rollout_id, s.request_id)), s.kind, s.detail)
+        (
+            Link(s.request_id, paths.example(entry.rollout_id, s.request_id)),
+            s.kind,
+            s.detail,
+            Code(s.trace_id) if s.trace_id else UNKNOWN,
+        )
         for s in samples[:EXAMPLES]
     )
-    examples = Table(("request", "failure", "detail"), rows) if rows else Paragraph("The windows kept none of it.")
+    examples = (
+        Table(("request", "failure", "detail", "trace"), rows)
+        if rows
+        else Paragraph("The windows kept none of it.")
+    )
     return (
         notices(()),
         Part("title", heading(name)),

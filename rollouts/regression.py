@@ -7,7 +7,7 @@ the plan itself declares (labels, names of rules) is no secret.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from paritygate.comparators.diff import DiffRules, diff, read_output
@@ -26,7 +26,10 @@ _ABSENT: Final = object()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One request pair that shows a failure of ``kind``; the payload lies in ``partition`` of the raw topics."""
+    """One request pair that shows a failure of ``kind``; the payload lies in ``partition`` of the raw topics.
+
+    ``trace_id``: the request's, empty where its window does not tell it.
+    """
 
     request_id: str
     kind: str
@@ -34,6 +37,7 @@ class Sample:
     segments: Mapping[str, str]
     partition: int
     window_start_ms: int
+    trace_id: str = ""
 
     @property
     def shows(self) -> frozenset[tuple[str, str]]:
@@ -52,14 +56,16 @@ class Samples:
         """Keep what the examples of one report add."""
         for e in report.examples:
             group = self._found.setdefault((e.kind, e.values), {})
-            group.setdefault(
+            sample = group.setdefault(
                 e.request_id,
                 Sample(
                     request_id=e.request_id, kind=e.kind, detail=e.detail, partition=report.partition,
                     segments=dict(zip(report.dimensions, e.values, strict=False)),
-                    window_start_ms=report.window_start_ms,
+                    window_start_ms=report.window_start_ms, trace_id=e.trace_id,
                 ),
             )  # fmt: skip
+            if sample.trace_id < e.trace_id:
+                group[e.request_id] = replace(sample, trace_id=e.trace_id)
             if len(group) > EACH:
                 del group[max(group)]
 
@@ -143,7 +149,8 @@ class Difference:
 class Pair:
     """One sample with the two answers, None where no event of that arm was found.
 
-    ``trace_id``: the trace of the request, as its events name it; empty where they name none.
+    ``trace_id``: the trace of the request, as its events name it, or its window where they are gone; empty where
+    none does.
     """
 
     sample: Sample
@@ -170,7 +177,7 @@ class Showing:
         traces = [event.trace_id for event in (baseline, candidate) if event is not None and event.trace_id]
         return Pair(
             sample=sample, baseline=self._answer(baseline), candidate=self._answer(candidate), differences=found,
-            trace_id=traces[0] if traces else "",
+            trace_id=traces[0] if traces else sample.trace_id,
         )  # fmt: skip
 
     def _answer(self, event: PredictionEvent | None) -> Answer | None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from paritygate.schemas.columns import B1, F64, I8, I64, Codes, EventBatch
+from paritygate.schemas.columns import B1, F64, I8, I64, Codes, EventBatch, TraceOf
 from paritygate.schemas.layouts import Layout, LayoutError, Rows, string_lengths, string_offsets
 from paritygate.schemas.prediction import ARMS, MAX_REQUEST_ID_BYTES, ROLES, STATUSES, PredictionEvent
 from paritygate.schemas.registry import AvroSchema
@@ -143,7 +143,15 @@ def event_batch(
     # What nobody reads (trace ids, fields of newer versions) must be text all the same.
     for column in columns.values():
         column.validate(full=True)
+    batch.trace_of = _traces(columns.get("trace_id"), filled)
     return batch
+
+
+def _traces(column: Any, filled: Mapping[str, Any]) -> TraceOf:
+    """Trace ids as they lie in the Arrow column, which lives as long as its batch."""
+    if column is None:
+        return lambda _row: filled["trace_id"]
+    return lambda row: column[row].as_py()
 
 
 def _is_expected(name: str, avro: Any) -> bool:

@@ -7,7 +7,7 @@ in ``schemas/``: services that only publish never load this module.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,6 +20,15 @@ I32 = npt.NDArray[np.int32]
 I8 = npt.NDArray[np.int8]
 F64 = npt.NDArray[np.float64]
 B1 = npt.NDArray[np.bool_]
+
+
+#: The trace id of a row.
+TraceOf = Callable[[int], str]
+
+
+def untraced(_row: int) -> str:
+    """No event of the batch names a trace."""
+    return ""
 
 
 @dataclass(slots=True)
@@ -55,6 +64,7 @@ class EventBatch:
     Shapes: every array has ``n`` rows. ``arm``, ``role``, ``status`` are codes into ``ARMS``, ``ROLES``,
     ``STATUSES``. ``confidence`` is NaN where the output had none; ``latency_ms`` is always finite and >= 0
     (the decoder refuses others). ``appended_at_ms`` is the broker's or producer's record timestamp.
+    ``trace_of``: trace id of a row, made a string only when somebody asks: nearly nobody ever does.
     """
 
     topic: str
@@ -77,6 +87,7 @@ class EventBatch:
     error_type: Codes
     segments: dict[str, Codes] = field(default_factory=dict)
     measures: dict[str, F64] = field(default_factory=dict)
+    trace_of: TraceOf = untraced
 
     def __len__(self) -> int:
         return len(self.request_id)
@@ -95,6 +106,7 @@ class EventBatch:
             error_type=self.error_type.take(rows),
             segments={k: v.take(rows) for k, v in self.segments.items()},
             measures={k: v[rows] for k, v in self.measures.items()},
+            trace_of=lambda row: self.trace_of(int(rows[row])),
         )  # fmt: skip
 
     @classmethod
@@ -124,6 +136,7 @@ class EventBatch:
             error_type=Codes.of([e.error_type for e in rows]),
             segments={d: Codes.of([e.segments.get(d) for e in rows]) for d in dimensions},
             measures={m: np.array([e.measures.get(m, nan) for e in rows], np.float64) for m in names},
+            trace_of=[e.trace_id for e in rows].__getitem__,
         )  # fmt: skip
 
     def order_by_offset(self) -> EventBatch:

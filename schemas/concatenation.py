@@ -6,12 +6,14 @@ part does.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 
-from paritygate.schemas.columns import Codes, EventBatch
+from paritygate.schemas.columns import Codes, EventBatch, TraceOf
 
 
 def concat(topic: str, partition: int, pieces: Sequence[EventBatch]) -> EventBatch:
@@ -42,7 +44,19 @@ def concat(topic: str, partition: int, pieces: Sequence[EventBatch]) -> EventBat
         endpoint=codes("endpoint"), instance_id=codes("instance_id"), error_type=codes("error_type"),
         segments={d: _merge([p.segments.get(d, none[i]) for i, p in enumerate(pieces)]) for d in dimensions},
         measures={m: np.concatenate([p.measures.get(m, nan[i]) for i, p in enumerate(pieces)]) for m in measures},
+        trace_of=_traces([p.trace_of for p in pieces], lengths),
     )  # fmt: skip
+
+
+def _traces(parts: Sequence[TraceOf], lengths: Sequence[int]) -> TraceOf:
+    """The trace id of a row of all, from the part in which it lies."""
+    begins = [0, *accumulate(lengths)]
+
+    def found(row: int) -> str:
+        part = bisect_right(begins, row) - 1
+        return parts[part](row - begins[part])
+
+    return found
 
 
 def _merge(parts: Sequence[Codes]) -> Codes:

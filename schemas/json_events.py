@@ -103,6 +103,7 @@ class JsonEvents:
             error_type=codes("error_type"),
             segments={d: Codes.of([s.get(d) for s in segments]) for d in _keys(segments)},
             measures={m: np.array([s.get(m, nan) for s in measures], np.float64) for m in _keys(measures)},
+            trace_of=columns["trace_id"].__getitem__,
         )  # fmt: skip
 
 

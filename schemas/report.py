@@ -40,12 +40,17 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """One request pair worth showing. ``kind`` says why; ids only, payloads stay in the prediction topics."""
+    """One request pair worth showing. ``kind`` says why; ids only, payloads stay in the prediction topics.
+
+    ``trace_id``: the trace of the request as the event that completed the pair names it; empty where it names none,
+    and where no event completed it.
+    """
 
     request_id: str
     kind: str
     detail: str
     values: tuple[str, ...]
+    trace_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

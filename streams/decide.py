@@ -23,14 +23,16 @@ from typing import Any, TypeVar
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
+from paritygate.rollouts.cited import Cited
 from paritygate.rollouts.replay import Refold, chained
 from paritygate.schemas.codec import decode_report
 from paritygate.schemas.command import Command
 from paritygate.schemas.decision import Action, GateDecision
 from paritygate.schemas.errors import PoisonError
+from paritygate.schemas.report import Example
 from paritygate.schemas.signature import DECISION, EVERYBODY, CommandLog, Signer, Trust
 from paritygate.schemas.topics import AUDIT, DECISIONS, ROLLOUTS, WINDOWS, Topic
-from paritygate.schemas.tracing import Headers, span
+from paritygate.schemas.tracing import Headers, Linked, span
 from paritygate.streams.connect import start_consumer
 from paritygate.streams.metrics import WorkerMetrics
 from paritygate.streams.outbox import Outbox, Outgoing
@@ -68,6 +70,7 @@ class Decider:
         self._positions: dict[TopicPartition, int] = {}
         self._differences = 0
         self._chain = Chain([])
+        self._cited = Cited()
         self._told: set[int] = set()
         self._task: asyncio.Task[None] | None = None
 
@@ -109,6 +112,7 @@ class Decider:
                 log.info("the decider starts with %d recorded decisions", len(recorded))
                 self._differences = 0
                 self._chain = Chain(recorded)
+                self._cited = Cited()
                 await self._republish_newest(audit)
                 await self._fold(consumer, Refold(recorded, commands, skip_settled=True, doubted=doubted))
         finally:
@@ -198,10 +202,12 @@ class Decider:
 
     def _apply_report(self, refold: Refold, offset: int, value: bytes | None) -> list[GateDecision]:
         try:
-            return refold.apply_report(offset, decode_report(value))
+            report = decode_report(value)
         except PoisonError as e:
             log.error("%s offset %d is no window report: %s", self._windows.topic, offset, e)
             return refold.skip_report(offset)
+        self._cited.take(report)
+        return refold.apply_report(offset, report)
 
     def _apply_command(self, refold: Refold, record: Any) -> list[GateDecision]:
         try:
@@ -234,7 +240,9 @@ class Decider:
         for decision in decisions:
             rollout = decision.rollout_id
             self._chain.derived(decision)
-            with span("paritygate.decide", _described(decision)) as traced:
+            with span(
+                "paritygate.decide", _described(decision), links=map(_linked, self._cited.of(rollout))
+            ) as traced:
                 for topic in (AUDIT, DECISIONS):
                     await self._outbox.send([self._outgoing(topic, decision, traced)])
             self._metrics.decided(decision)
@@ -251,3 +259,8 @@ def _described(decision: GateDecision) -> dict[str, str | int]:
         "paritygate.action": decision.action.value, "paritygate.stage": decision.stage,
         "paritygate.weight": decision.weight,
     }  # fmt: skip
+
+
+def _linked(example: Example) -> Linked:
+    """The trace of a request that a decision was made on, and what the request shows."""
+    return example.trace_id, {"paritygate.request": example.request_id, "paritygate.example": example.kind}

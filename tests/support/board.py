@@ -77,9 +77,8 @@ def served(follower: StillFollower, settings: DashboardSettings | None = None) -
 def hostile_report(window: int, partition: int = 0, *, rollout: str = "r1") -> WindowReport:
     """A window of failures in a segment with a name that would like to be markup, with an example of one."""
     bad = report(window, partition, rollout=rollout, origin=EVIL, errors=20)
-    return replace(
-        bad, examples=(Example(request_id=EVIL, kind="candidate_only_error", detail=EVIL, values=(EVIL,)),)
-    )
+    example = Example(request_id=EVIL, kind="candidate_only_error", detail=EVIL, values=(EVIL,), trace_id=EVIL)
+    return replace(bad, examples=(example,))
 
 
 def many_segments(window: int, count: int, *, rollout: str = "r1", partition: int = 0) -> WindowReport:

@@ -517,6 +517,26 @@ def test_reports_that_could_not_be_published_come_again() -> None:
     assert third.revision > max(r.revision for r in again) > max(r.revision for r in lost)
 
 
+@pytest.mark.parametrize("order", [(PRIMARY_TOPIC, SHADOW_TOPIC), (SHADOW_TOPIC, PRIMARY_TOPIC)])
+def test_an_example_names_the_trace_of_its_request(order: tuple[str, str]) -> None:
+    """That of the event which completed the pair, over a crash too; none where nothing did, or it is no id."""
+    events = []
+    for n, trace in enumerate(("ab" * 16, "mine", "x" * 129, "")):
+        events += [prediction(n, arm, 10_000, answer=arm.value, trace_id=trace) for arm in (BASE, CAND)]
+    waits = prediction(9, BASE, 10_000, trace_id="cd" * 16)
+    bench = bench_of(*events, waits)
+    bench.fetch(order[0])
+    bench.fetch(order[1], 3)
+    bench.crash(bench.snapshot())
+    told = [decode_report(encode(report)) for report in bench.finish(60_000)]
+    found = {e.request_id: (e.kind, e.trace_id) for report in told for e in report.examples}
+
+    assert found == {
+        "r0": ("label_change", "ab" * 16), "r1": ("label_change", "mine"), "r2": ("label_change", ""),
+        "r3": ("label_change", ""), "r9": ("missing_candidate", ""),
+    }  # fmt: skip
+
+
 def test_examples_do_not_depend_on_order() -> None:
     """The smallest request ids by kind are kept, whatever came first; details hold no payload."""
     events = [

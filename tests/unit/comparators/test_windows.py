@@ -116,13 +116,15 @@ def test_content_survives_the_snapshot() -> None:
     window.add_histogram("exceed.-3.up", negative)
     window.bump("late", 3)
     window.bump("none", 0)
-    window.examples = (Example(request_id="r", kind="k", detail="d", values=("a", "b")),)
+    window.examples = (Example(request_id="r", kind="k", detail="d", values=("a", "b"), trace_id="t"),)
     again = Window.from_plain(window.to_plain())
     vocabulary = Vocabulary((), 1, 1)
     vocabulary.load({"values": [], "cells": [[], [], []]})
 
     assert again.to_plain() == window.to_plain()
     assert again.totals == {"late": 3}
+    older = {k: v for k, v in window.to_plain().items() if k != "traces"}
+    assert [e.trace_id for e in Window.from_plain(older).examples] == [""]
     assert again.examples == window.examples
     assert int(again.histograms["exceed.-3.up"][0]) == -10
     assert int(again.counts[2, INDEX["pairs"]]) == 2**40

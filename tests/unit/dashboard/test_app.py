@@ -89,6 +89,7 @@ def test_names_from_records_stay_text(site: TestClient) -> None:
         assert not [name for name in page.attributes if name.startswith("on") or name == "style"]
         assert "\u202e" not in text
     assert markup(EVIL) in site.get(where).text
+    assert f"<code>{markup(EVIL)}</code>" in site.get(where).text  # the trace of the example
 
 
 def test_the_policy_lets_nothing_in(site: TestClient) -> None:

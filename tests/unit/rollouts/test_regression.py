@@ -134,3 +134,18 @@ def test_answers_that_are_not_there_are_told_as_such() -> None:
     assert pair.baseline is None
     assert pair.candidate is not None
     assert (pair.candidate.status, pair.candidate.failed_rules, pair.differences) == ("timeout", (), ())
+
+
+def test_a_trace_is_kept_whichever_report_tells_it() -> None:
+    """A window may be told with the trace of a request and without; nothing depends on which came last."""
+    told, untold = (
+        replace(report(0), examples=(Example(request_id="r", kind="k", detail="", values=("EWR",), trace_id=t),))
+        for t in ("ab" * 16, "")
+    )
+    for order in ((told, untold), (untold, told)):
+        found = Samples()
+        for r in order:
+            found.take(r)
+
+        (only,) = found.all()
+        assert only.trace_id == SHOWING.pair(only, None, None).trace_id == "ab" * 16

@@ -12,6 +12,7 @@ from paritygate.schemas.columnar import decode_batches
 from paritygate.schemas.errors import ConfigError, DecodeError, InvalidRecordError
 from paritygate.schemas.prediction import PredictionEvent
 from paritygate.schemas.registry import REGISTRY, AvroSchema, Registry, read_schema
+from paritygate.schemas.report import WindowReport
 
 RECORDS = REGISTRY.records
 
@@ -132,3 +133,15 @@ def test_a_reader_without_a_required_field_is_a_decode_error(prediction: Callabl
     with pytest.raises(ConfigError):
         broken.newest("Outcome")
     assert RECORDS == ("Outcome", "PlatformEvent", "PredictionEvent", "WindowReport")
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_examples_of_earlier_reports_name_no_trace(samples: tuple[AvroRecord, ...], version: int) -> None:
+    """A report that was written before examples had traces is read as it was meant."""
+    report = samples[6]
+    assert isinstance(report, WindowReport)
+    written = encode(report, registry=Registry([REGISTRY.by_version("WindowReport", version)]))
+    got = decode(WindowReport, written)
+
+    assert [e.trace_id for e in report.examples] == ["t"]
+    assert got.examples == tuple(dataclasses.replace(e, trace_id="") for e in report.examples)

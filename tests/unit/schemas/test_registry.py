@@ -14,6 +14,7 @@ RELEASED = {
     ("PredictionEvent", 1): 0xACCF0286A085994C,
     ("WindowReport", 1): 0x3BAB14D30AEA2940,
     ("WindowReport", 2): 0x8DB1F81A9C01A56B,
+    ("WindowReport", 3): 0x746C3A5894E9146C,
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,16 +15,20 @@ from opentelemetry import trace
 from paritygate.producers.call import ArmModel
 from paritygate.producers.exposition import ProducerMetrics
 from paritygate.producers.shadow import ShadowRouter
+from paritygate.rollouts.replay import Refold
 from paritygate.router.watcher import DecisionWatcher
 from paritygate.schemas import tracing
 from paritygate.schemas.client import KafkaSettings
+from paritygate.schemas.codec import encode
 from paritygate.schemas.metrics import Metrics
 from paritygate.schemas.prediction import Arm, PredictionEvent, Role, Status
+from paritygate.schemas.report import Example
 from paritygate.streams.decide import Decider
 from paritygate.streams.metrics import WorkerMetrics
 from paritygate.streams.settings import WorkerSettings
 from tests.support.decisions import decision
 from tests.support.spans import collected
+from tests.unit.rollouts.conftest import report
 
 NOWHERE = KafkaSettings(bootstrap="127.0.0.1:1")
 
@@ -110,6 +115,30 @@ async def test_a_router_applies_a_decision_in_the_trace_of_the_worker(tmp_path: 
     assert decide.context is not None
     assert (apply.parent.trace_id, apply.parent.span_id) == (decide.context.trace_id, decide.context.span_id)
     assert [dict(r.headers).keys() for r in records] == [{"traceparent"}] * 2
+
+
+async def test_a_decision_links_to_the_traces_of_the_requests_that_it_was_made_on() -> None:
+    """Those of the examples in the windows that were read; what is no trace id of the W3C is left out."""
+
+    class Outbox:
+        async def send(self, sent: Any) -> list[int]:
+            return [len(r.value) for r in sent]
+
+    decider = Decider(WorkerSettings(kafka=NOWHERE), Outbox(), WorkerMetrics())  # type: ignore[arg-type]
+    examples = tuple(
+        Example(request_id=f"q{i}", kind="label_change", detail="", values=("EWR",), trace_id=trace)
+        for i, trace in enumerate(("ab" * 16, "mine", "0" * 32, "cd" * 8 + "0" * 16, ""))
+    )
+    window = encode(replace(report(0), examples=examples))
+    with collected() as spans:
+        decider._apply_report(Refold([], []), 0, window)
+        await decider._write([decision(25), decision(25, rollout_id="r2")])
+    decide, other = (s for s in spans if s.name == "paritygate.decide")
+
+    assert [f"{link.context.trace_id:032x}" for link in decide.links] == ["ab" * 16, "cd" * 8 + "0" * 16]
+    assert all(link.context.is_valid and link.context.is_remote for link in decide.links)
+    assert decide.links[0].attributes == {"paritygate.request": "q0", "paritygate.example": "label_change"}
+    assert not other.links
 
 
 @pytest.mark.usefixtures("without_package")
