@@ -7,27 +7,18 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from paritygate.dashboard.api import (
-    ErrorModel,
-    HealthModel,
-    HookAnswer,
-    HookModel,
-    RolloutList,
-    RolloutModel,
-    TrendModel,
-    VerdictModel,
-)
+from paritygate.dashboard import api
 from paritygate.dashboard.verdict import HOOKS
 
 _MODELS: Final = (
-    ErrorModel,
-    HealthModel,
-    HookAnswer,
-    HookModel,
-    RolloutList,
-    RolloutModel,
-    TrendModel,
-    VerdictModel,
+    api.ErrorModel,
+    api.HealthModel,
+    api.HookAnswer,
+    api.HookModel,
+    api.RolloutList,
+    api.RolloutModel,
+    api.TrendModel,
+    api.VerdictModel,
 )
 _REF: Final = "#/components/schemas/{model}"
 _NAME: Final = {
@@ -47,12 +38,15 @@ def document(version: str) -> dict[str, Any]:
             "description": "Where rollouts stand, for people and controllers. It only reads.",
         },
         "paths": {
-            "/v1/rollouts": {"get": _get("List all rollouts, open ones first", RolloutList)},
-            "/v1/rollouts/{name}": {"get": _get("Show one rollout", RolloutModel, 404, named=True)},
-            "/v1/rollouts/{name}/trend": {"get": _get("Show both arms over time", TrendModel, 404, named=True)},
+            "/v1/rollouts": {"get": _get("List all rollouts, open ones first", api.RolloutList)},
+            "/v1/rollouts/{name}": {"get": _get("Show one rollout", api.RolloutModel, 404, named=True)},
+            "/v1/rollouts/{name}/trend": {"get": _get("Show both arms over time", api.TrendModel, 404, named=True)},
             "/v1/rollouts/{name}/verdict": {
                 "get": _get(
-                    "Say pass, fail or inconclusive, for Argo Rollouts' web metric", VerdictModel, 404, named=True
+                    "Say pass, fail or inconclusive, for Argo Rollouts' web metric",
+                    api.VerdictModel,
+                    404,
+                    named=True,
                 )
             },
             "/v1/flagger/{hook}": {"post": _hook()},
@@ -62,8 +56,8 @@ def document(version: str) -> dict[str, Any]:
                     "responses": {"200": {"description": "a stream", "content": {"text/event-stream": {}}}},
                 }
             },
-            "/healthz": {"get": _get("Whether the process runs", HealthModel)},
-            "/readyz": {"get": _get("Whether the broker answers and the topics were read", HealthModel, 503)},
+            "/healthz": {"get": _get("Whether the process runs", api.HealthModel)},
+            "/readyz": {"get": _get("Whether the broker answers and the topics were read", api.HealthModel, 503)},
         },
         "components": {"schemas": schemas["$defs"]},
     }
@@ -75,7 +69,7 @@ def _get(summary: str, model: type[BaseModel], *more: int, named: bool = False) 
     return {"summary": summary, **({"parameters": [_NAME]} if named else {}), "responses": answers}
 
 
-_MODEL_OF: Final[dict[int, type[BaseModel]]] = {404: ErrorModel, 503: HealthModel}
+_MODEL_OF: Final[dict[int, type[BaseModel]]] = {404: api.ErrorModel, 503: api.HealthModel}
 
 
 def _hook() -> dict[str, Any]:
@@ -86,14 +80,14 @@ def _hook() -> dict[str, Any]:
         ],
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": {"$ref": _REF.format(model="HookModel")}}},
+            "content": {"application/json": {"schema": {"$ref": _REF.format(model=api.HookModel.__name__)}}},
         },
         "responses": {
-            "200": _json("go on", HookAnswer),
-            "403": _json("wait", HookAnswer),
-            "400": _json("no such JSON", ErrorModel),
-            "404": _json("no such rollout or hook", ErrorModel),
-            "413": _json("too large", ErrorModel),
+            "200": _json("go on", api.HookAnswer),
+            "403": _json("wait", api.HookAnswer),
+            "400": _json("no such JSON", api.ErrorModel),
+            "404": _json("no such rollout or hook", api.ErrorModel),
+            "413": _json("too large", api.ErrorModel),
         },
     }
 
