@@ -116,6 +116,7 @@ class _Site:
         self.settings = settings
         self.now_ms = now_ms
         self.metrics = Metrics()
+        self.metrics.begin("dashboard")
         self.streams = Streams()
         self._reviews = Reviews(follower)
         self._worst = WorstSegments(self.metrics)
