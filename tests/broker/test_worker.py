@@ -43,7 +43,7 @@ from paritygate.schemas.topics import (
 from tests.support.batch_model import difference, recompute, streamed
 from tests.support.feed import now_ms, send, start_command
 from tests.support.kafka import KafkaBench, new_topic
-from tests.support.traffic import Traffic, make_traffic, plan_for
+from tests.support.traffic import Traffic, make_traffic, plan_for, trace_of
 from tests.support.worker import WorkerProcess
 
 pytestmark = pytest.mark.broker
@@ -102,6 +102,9 @@ def settled(kafka: KafkaBench, settings: KafkaSettings, rollout: str, requests: 
 def assert_exact(found: list[WindowReport], traffic: Traffic, plan: RolloutPlan) -> None:
     want = recompute(traffic.predictions, traffic.outcomes, traffic.platform, plan.join_settings())
     assert difference(streamed(found), want) == ""
+    examples = [e for r in found for e in r.examples if e.kind != "missing_candidate"]
+    assert examples
+    assert {e.request_id: e.trace_id for e in examples} == {e.request_id: trace_of(e.request_id) for e in examples}
 
 
 def decisions(kafka: KafkaBench, settings: KafkaSettings, rollout: str) -> list[GateDecision]:

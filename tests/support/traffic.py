@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -89,7 +90,8 @@ def make_traffic(
             outcomes.append((at_ms, _outcome(rng, rollout, pair[0], at_ms)))
     platform = [
         PlatformEvent(
-            rollout_id=rollout, arm=arm, model_version="1", instance_id=f"pod-{n}", event_at_ms=at, running_ms=1000
+            rollout_id=rollout, arm=arm, model_version="1", instance_id=f"pod-{n}", event_at_ms=at, running_ms=1000,
+            memory_bytes=(n << 30) + at % 4096,
         )
         for at in range(start_ms, start_ms + span_ms, 1000)
         for n, arm in enumerate(Arm)
@@ -98,12 +100,17 @@ def make_traffic(
     return Traffic([e for _, e in events], [o for _, o in outcomes], platform)
 
 
+def trace_of(request_id: str) -> str:
+    """The trace in which a request ran."""
+    return f"{zlib.crc32(request_id.encode()) + 1:032x}"
+
+
 def _pair(rng: random.Random, rollout: str, request_id: str, at_ms: int) -> Sequence[PredictionEvent]:
     live = rng.random() < 0.1
     base = PredictionEvent(
         request_id=request_id, rollout_id=rollout, arm=Arm.BASELINE, role=Role.SHADOW if live else Role.PRIMARY,
         event_at_ms=at_ms, latency_ms=rng.lognormvariate(1, 0.5), status=Status.OK, model_version="1",
-        endpoint="/score", instance_id="pod-0",
+        endpoint="/score", instance_id="pod-0", trace_id=trace_of(request_id),
         segments={"tier": rng.choice(["gold", "silver"]), "region": rng.choice(["eu", "us", "ap"])},
     )  # fmt: skip
     candidate = replace(base, arm=Arm.CANDIDATE, role=Role.PRIMARY if live else Role.SHADOW, model_version="2")

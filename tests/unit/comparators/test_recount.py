@@ -21,7 +21,6 @@ from tests.support.traffic import make_traffic, plan_for
 START_MS = 1_700_000_000_000
 SETTINGS = plan_for("raw").join_settings()
 TRAFFIC = make_traffic("raw", requests=3_000, start_ms=START_MS, span_ms=12_000)
-REPORTS = [replace(p, memory_bytes=i << 20) for i, p in enumerate(TRAFFIC.platform)]
 EVENTS = {
     topic.name: [(i, e.event_at_ms, e) for i, e in enumerate(e for e in TRAFFIC.predictions if e.role is role)]
     for topic, role in ((PREDICTIONS_PRIMARY, Role.PRIMARY), (PREDICTIONS_SHADOW, Role.SHADOW))
@@ -37,7 +36,7 @@ def feed(join: PartitionJoin, pin: Pin) -> None:
     outcomes = list(enumerate(TRAFFIC.outcomes))[begin:end]
     join.ingest_outcomes([(i, o.event_at_ms, o) for i, o in outcomes], end)
     end, begin = pin.applied[PLATFORM.name], join.position(PLATFORM.name)
-    reports = list(enumerate(REPORTS))[begin:end]
+    reports = list(enumerate(TRAFFIC.platform))[begin:end]
     join.ingest_platform([(i, p.event_at_ms, p) for i, p in reports], end)
 
 
@@ -52,7 +51,7 @@ def live(rounds: int, *, restart: bool = False) -> list[WindowReport]:
             continue
         ends = {t: len(e) * n // rounds for t, e in EVENTS.items()}
         ends[OUTCOMES.name] = len(TRAFFIC.outcomes) * n // rounds
-        ends[PLATFORM.name] = len(REPORTS) * n // rounds
+        ends[PLATFORM.name] = len(TRAFFIC.platform) * n // rounds
         feed(join, Pin(ends, 0))
         for topic in EVENTS:
             join.caught_up(topic, n == rounds)
