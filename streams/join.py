@@ -207,6 +207,7 @@ class JoinKeeper:
         return None
 
     async def _restore(self, partition: int) -> None:
+        self._absence.begin(partition, self._clock_ms())
         # Not the group's generation: a static member that comes back is given the same one again.
         generation = await self._store.claim(partition)
         newest = self._store.newest(partition)

@@ -13,6 +13,8 @@ from collections.abc import Collection, Iterable, Mapping
 MAX_SKEW_MS = 10_000
 #: Producers pause longer after each failed attempt, up to 10 s: so late may they find the broker again.
 MAX_RECONNECT_MS = 12_000
+#: Two answers of a healthy broker are seldom further apart, also where much is applied in between.
+USUAL_MS = 3_000
 
 
 def too_far_ahead(name: str, newest_ms: Mapping[str, int | None], at_end: Collection[str]) -> bool:
@@ -34,21 +36,32 @@ class Absence:
 
     A log end means "nothing was sent" only while producers reach the broker. After an outage they come back
     one by one, each after a pause that is no longer than it was away; until then a topic without news is
-    taken to be behind, or all that waited in the producers would come too late.
+    taken to be behind, or all that waited in the producers would come too late. A request need not have met it:
+    while a write waits for the broker nobody asks it anything.
     """
 
     def __init__(self) -> None:
         self._since_ms: dict[int, int] = {}
+        self._heard_ms: dict[int, int] = {}
         self._over_at_ms: dict[int, int] = {}
 
-    def note(self, now_ms: int, asked: Iterable[tuple[str, int]], answered: Collection[tuple[str, int]]) -> None:
+    def begin(self, partition: int, now_ms: int) -> None:
+        """It is to be read. Where it was read before, nothing is known of the time since then."""
+        self._heard_ms.setdefault(partition, now_ms)
+
+    def note(self, now_ms: int, asked: Collection[tuple[str, int]], answered: Collection[tuple[str, int]]) -> None:
         """One request was answered in part or whole; both name ``(topic, partition)``."""
         absent = {partition for topic, partition in asked if (topic, partition) not in answered}
-        for partition in absent:
-            self._since_ms.setdefault(partition, now_ms)
-        for partition in [p for p in self._since_ms if p not in absent]:
-            away_ms = now_ms - self._since_ms.pop(partition)
-            self._over_at_ms[partition] = now_ms + min(MAX_RECONNECT_MS, 2 * away_ms)
+        for partition in {partition for _, partition in asked}:
+            heard_ms = self._heard_ms.setdefault(partition, now_ms)
+            if partition in absent or now_ms - heard_ms > USUAL_MS:
+                self._since_ms.setdefault(partition, heard_ms)
+            if partition in absent:
+                continue
+            self._heard_ms[partition] = now_ms
+            if (since_ms := self._since_ms.pop(partition, None)) is not None:
+                away_ms = now_ms - since_ms
+                self._over_at_ms[partition] = now_ms + min(MAX_RECONNECT_MS, 2 * away_ms)
 
     def is_over(self, partition: int, now_ms: int) -> bool:
         """Whether silence of this partition means again that nothing was sent."""

@@ -288,6 +288,36 @@ async def test_what_follows_is_asked_for_while_what_came_is_applied(bench: Bench
     assert (bins["paired"], bins["poison"]) == (22, 1)
 
 
+@pytest.mark.parametrize(("step", "call"), [("claim", 1), ("since", 1), ("save", 1), ("save", 5)])
+async def test_an_outage_that_no_request_met_is_one(
+    bench: Bench, event: Event, monkeypatch: pytest.MonkeyPatch, step: str, call: int
+) -> None:
+    """The broker was away while the join began, or wrote: the silence after it is not that of the producers."""
+    calls, do = 0, getattr(bench.memory, step)
+
+    async def slow(*arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            bench.now_ms += 20_000
+        return await do(*arguments)
+
+    async def look_around() -> None:
+        asked = len(bench.memory.asked)
+        await bench.until(lambda: len(bench.memory.asked) > asked + 5)
+
+    monkeypatch.setattr(bench.memory, step, slow)
+    await bench.keeper.take([0], Membership(group="g", generation=1, member_id="m"))
+    await bench.until(lambda: calls >= call)
+    await look_around()
+    bench.now_ms += bench.settings.idle_after_ms
+    await look_around()
+    append_pairs(bench, event, range(5))
+    await bench.read_all()
+    await bench.keeper.close()
+    assert bench.saved().bins().get("late", 0) == 0
+
+
 async def test_grave_events_are_told_before_whole_windows(bench: Bench, event: Event) -> None:
     """A memory exhaustion in the open window goes out ahead of the windows that closed in the same round."""
     ours, theirs = zip(*(both(event, n, NOW_MS + n * 1_000) for n in range(30)), strict=True)

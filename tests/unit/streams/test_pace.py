@@ -3,7 +3,15 @@ from __future__ import annotations
 import pytest
 
 from paritygate.schemas.topics import PREDICTIONS_PRIMARY, PREDICTIONS_SHADOW
-from paritygate.streams.pace import MAX_RECONNECT_MS, MAX_SKEW_MS, Absence, Contest, Progress, too_far_ahead
+from paritygate.streams.pace import (
+    MAX_RECONNECT_MS,
+    MAX_SKEW_MS,
+    USUAL_MS,
+    Absence,
+    Contest,
+    Progress,
+    too_far_ahead,
+)
 
 PRIMARY, SHADOW = PREDICTIONS_PRIMARY.name, PREDICTIONS_SHADOW.name
 
@@ -39,17 +47,33 @@ def test_absence_lasts_as_long_again_as_it_took() -> None:
     absence.note(1_000, asked, asked)
     assert absence.is_over(0, 1_000)
     absence.note(2_000, asked, {("t", 1)})
-    absence.note(3_500, asked, {("t", 1)})
-    assert not absence.is_over(0, 3_500)
-    assert absence.is_over(1, 3_500), "the other partition was read all the time"
-    absence.note(4_000, asked, asked)
-    assert not absence.is_over(0, 4_000)
-    assert not absence.is_over(0, 7_999)
-    assert absence.is_over(0, 8_000)
+    absence.note(2_500, asked, {("t", 1)})
+    assert not absence.is_over(0, 2_500)
+    assert absence.is_over(1, 2_500), "the other partition was read all the time"
+    absence.note(3_000, asked, asked)
+    assert not absence.is_over(0, 3_000)
+    assert not absence.is_over(0, 6_999), "it was last heard at 1,000"
+    assert absence.is_over(0, 7_000)
     absence.note(10_000, asked, set())
     absence.note(1_000_000, asked, asked)
     assert not absence.is_over(0, 1_000_000 + MAX_RECONNECT_MS - 1)
     assert absence.is_over(0, 1_000_000 + MAX_RECONNECT_MS)
+
+
+def test_absence_need_not_be_met_by_a_request() -> None:
+    """Where nothing was asked for longer than usual nobody knows whether the broker was there."""
+    absence, asked = Absence(), {("t", 0)}
+    absence.begin(0, 1_000)
+    absence.note(1_000 + USUAL_MS, asked, asked)
+    assert absence.is_over(0, 1_000 + USUAL_MS)
+    absence.note(2_000 + 2 * USUAL_MS, asked, asked)
+    back_ms = 2_000 + 2 * USUAL_MS + 2 * (1_000 + USUAL_MS)
+    assert not absence.is_over(0, back_ms - 1)
+    assert absence.is_over(0, back_ms)
+    absence.note(100_000, asked, set())
+    absence.begin(0, 200_000)
+    absence.note(200_100, asked, asked)
+    assert not absence.is_over(0, 200_100), "a rebalance ends no outage"
 
 
 def test_position_stands_still_only_while_its_log_goes_on() -> None:
