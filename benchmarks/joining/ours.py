@@ -61,7 +61,7 @@ output:
 """
 )
 #: An idle worker lets the clock close what is open after a second.
-_CLOSES_WITHIN_S = 30.0
+_CLOSES_WITHIN_S = 120.0
 
 
 def run(stage: Stage, folder: Path, *, workers: int = 1, rules: str = NO_CONTRACT) -> Run:

@@ -17,7 +17,7 @@ from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.command import Command, CommandKind
 from paritygate.schemas.topics import PREDICTIONS_PRIMARY, PREDICTIONS_SHADOW, ROLLOUTS
 
-_WAIT_S = 30.0
+_WAIT_S = 90.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

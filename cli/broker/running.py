@@ -23,7 +23,7 @@ from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.errors import BrokerUnavailableError, ConfigError
 
 Say = Callable[[str], None]
-_READY_WITHIN_S = 60.0
+_READY_WITHIN_S = 120.0
 _PORT_TRIES = 3
 _TAIL_BYTES = 64 * 1024
 
@@ -123,7 +123,7 @@ class LocalBroker(RunningBroker):
     # Life -----------------------------------------------------------------------------------------
 
     def start(self) -> Self:
-        """Start it and wait until it answers. Blocks up to a minute, longer while it downloads.
+        """Start it and wait until it answers. Blocks up to two minutes, longer while it downloads.
 
         :raises ConfigError: a tool, a port or the data cannot be used.
         :raises BrokerUnavailableError: it started but did not answer.

@@ -33,6 +33,8 @@ from paritygate.schemas.topics import BULK, TOPICS, dead_letter_topic
 
 #: Requests per second at speed 1: both arms, publishing, the worker and the broker on two cores.
 BASE_RATE_PER_S = 350.0
+#: How long the decider may take to answer the start, on a busy machine.
+_START_WITHIN_S = 90.0
 #: Candidates of one run in the log of another must not be confused: ids are single-use.
 _RUN = "%Y%m%d-%H%M%S"
 
@@ -107,8 +109,10 @@ def run_scenario(
             issued_at_ms=time.time_ns() // 1_000_000, plan=plan.to_plain(),
         )  # fmt: skip
         write_command(stack.kafka, command)
-        if not follower.wait_for(1, 30):
-            raise ParityGateError(f"no decision about the start came within 30 s; see {stack.worker_log}")
+        if not follower.wait_for(1, _START_WITHIN_S):
+            raise ParityGateError(
+                f"no decision about the start came within {_START_WITHIN_S:g} s; see {stack.worker_log}"
+            )
         served = Service(
             kafka=stack.kafka, rollout_id=rollout, scenario=scenario.name, models=models, flights=traffic,
             rate_per_s=BASE_RATE_PER_S * speed, folder=stack.folder, ended=lambda: follower.ended,

@@ -104,7 +104,7 @@ def running_dashboard(kafka: KafkaSettings, folder: Path, say: Say) -> Iterator[
         child.wait()
 
 
-def _address(child: subprocess.Popen[bytes], log: Path, timeout_s: float = 30.0) -> str:
+def _address(child: subprocess.Popen[bytes], log: Path, timeout_s: float = 90.0) -> str:
     """What the dashboard says it listens on; empty where it ended or says nothing: the demo goes on without it."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline and child.poll() is None:

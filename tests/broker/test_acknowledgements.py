@@ -12,7 +12,7 @@ from paritygate.rollouts.plan import RolloutPlan
 from paritygate.router.watcher import DecisionWatcher
 from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.topics import ROLLOUTS
-from tests.broker.test_worker import CLIMBING_YAML, decisions, healthy, replayed, until
+from tests.broker.test_worker import CLIMB_IDLE_MS, CLIMBING_YAML, decisions, healthy, replayed, until
 from tests.support.feed import now_ms, send, start_command
 from tests.support.kafka import KafkaBench
 from tests.support.traffic import Traffic, make_traffic
@@ -43,7 +43,7 @@ def test_a_climb_waits_for_its_routers_and_not_for_those_that_left(kafka: KafkaB
         found = decisions(kafka, settings, "climb")
         return found[-1].reason_code if found else ""
 
-    worker = WorkerProcess(settings, tmp_path).start()
+    worker = WorkerProcess(settings, tmp_path, idle_after_ms=CLIMB_IDLE_MS).start()
     routers = {name: DecisionWatcher(settings, "climb", name, tmp_path / name) for name in ("router-a", "router-b")}
     a, b = routers.values()
     try:

@@ -102,7 +102,7 @@ def test_verify_says_what_retention_took(run: Run, kafka: KafkaBench, logs: Logs
     """Records of windows.v1 were really deleted: their offsets are named, and nothing is called a failure."""
     settings = write(kafka, logs)
     place = TopicPartition(settings.topic(WINDOWS.name), 0, 6)
-    kafka.admin.delete_records([place])[place].result(20)
+    kafka.admin.delete_records([place])[place].result(90)
 
     code, out, _ = run(settings, "audit", "verify")
     assert code == 0

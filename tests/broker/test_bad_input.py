@@ -17,12 +17,14 @@ from confluent_kafka import Producer
 from fastavro import schemaless_writer
 
 from paritygate.cli.broker import RunningBroker
+from paritygate.cli.lag import committed
 from paritygate.comparators.partition import PartitionJoin
 from paritygate.rollouts.plan import RolloutPlan
 from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.codec import AvroRecord, decode_report, encode
 from paritygate.schemas.command import Command, CommandKind
 from paritygate.schemas.contract import CONTRACTS
+from paritygate.schemas.errors import RecoverableError
 from paritygate.schemas.outcome import Outcome
 from paritygate.schemas.platform import PlatformEvent
 from paritygate.schemas.prediction import Arm, PredictionEvent, Role, Status
@@ -197,7 +199,7 @@ def story(broker: RunningBroker, tmp_path_factory: pytest.TempPathFactory) -> It
     ]
     kafka.produce(settings.topic(ROLLOUTS.name), [(c.rollout_id, c.to_bytes()) for c in starts])
     folder = tmp_path_factory.mktemp("worker")
-    worker = WorkerProcess(settings, folder, checkpoint_ms="60000").start()
+    worker = WorkerProcess(settings, folder, checkpoint_ms="600000").start()
     try:
         worker.wait_owning()
         yield tell(kafka, settings, plans[0], worker, folder)
@@ -235,7 +237,7 @@ def tell(
 
     wait_for(lambda: sum(map(len, letters().values())) >= len(bad), worker, "the dead letters")
     worker.kill()
-    worker = WorkerProcess(settings, folder).start()
+    worker = WorkerProcess(settings, folder, idle_after_ms="10000").start()
     worker.wait_owning()
 
     def settled() -> bool:
@@ -243,9 +245,19 @@ def tell(
         found = [t.count("requests") + t.count("missing_baseline") for t in streamed(story.of("bad")).values()]
         return sum(found) >= REQUESTS + 1 and story.total("future", "future") >= 20
 
+    group = settings.topic("paritygate")
+
+    def checkpointed() -> bool:
+        try:
+            found = committed(settings, group)
+        except RecoverableError:
+            return False
+        ends = {(topic, p): end for p, s in found.standings.items() for topic, (_, end) in s.ranges.items()}
+        return {place: end for place, end in ends.items() if end} == story.held
+
     try:
         wait_for(settled, worker, "the windows")
-        time.sleep(0.5)  # a checkpoint that holds them
+        wait_for(checkpointed, worker, "a checkpoint that holds them")
         worker.kill()
         story.letters = letters()
         worker.start()

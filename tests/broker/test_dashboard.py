@@ -33,7 +33,7 @@ def write(kafka: KafkaBench, settings: KafkaSettings, logs: Logs, since: Logs | 
 
 
 def until(holds: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not holds():
         assert time.monotonic() < deadline, what
         time.sleep(0.05)

@@ -152,7 +152,7 @@ def test_of_commands_that_race_the_first_in_the_log_wins(record: Log, tmp_path: 
         for operator in operators:
             operator.start()
         for operator in operators:
-            operator.join(60)
+            operator.join(150)
         log = record.kafka.read(record.settings.topic(ROLLOUTS.name))
         spoken = [Command.from_bytes(r.value or b"") for r in log]
         assert len(spoken) == 33

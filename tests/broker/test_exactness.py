@@ -106,7 +106,7 @@ def test_shuffled_and_duplicated_input_equals_the_batch(
         late = [replace(e, request_id=f"late-{i}") for i, e in enumerate(old)]
         for _ in feed(settings, Traffic(late, [], [])):
             pass
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while sum(t.totals.get("late", 0) for t in streamed(found).values()) < len(late):
             assert time.monotonic() < deadline, f"late events are not counted\n{worker.log()}"
             time.sleep(0.5)
@@ -139,7 +139,7 @@ def test_five_kills_change_nothing(
                 kills.pop(0)
                 worker.kill()
                 worker.start()
-        found = reports_once(kafka, settings, 30_000, timeout_s=90)
+        found = reports_once(kafka, settings, 30_000, timeout_s=240)
     finally:
         worker.kill()
 
@@ -167,8 +167,7 @@ def short_run(broker: RunningBroker, tmp_path_factory: pytest.TempPathFactory) -
     kafka.create_topics(settings)
     plan = plan_for("short")
     start_rollout(kafka, settings, plan)
-    # All is sent at once and lies seconds ahead of the clock, which may drive time early.
-    with WorkerProcess(settings, tmp_path_factory.mktemp("worker"), idle_after_ms="4000") as worker:
+    with WorkerProcess(settings, tmp_path_factory.mktemp("worker"), idle_after_ms=IDLE_AFTER_MS) as worker:
         worker.wait_owning()
         traffic = make_traffic(plan.rollout, requests=1_000, start_ms=now_ms() + LEAD_MS, span_ms=2_000, seed=5)
         for _ in feed(settings, traffic):

@@ -12,7 +12,7 @@ import pytest
 from paritygate.schemas.codec import decode_report, encode
 from paritygate.schemas.prediction import Role
 from paritygate.schemas.topics import PREDICTIONS_PRIMARY, PREDICTIONS_SHADOW, WINDOWS, dead_letter_topic
-from tests.broker.test_exactness import start_rollout
+from tests.broker.test_exactness import IDLE_AFTER_MS, start_rollout
 from tests.support.batch_model import difference, recompute, streamed
 from tests.support.kafka import KafkaBench
 from tests.support.traffic import make_traffic, plan_for
@@ -28,7 +28,7 @@ def test_avro_confluent_and_json_in_one_topic_are_joined_alike(
     plan = plan_for("framings")
     start_rollout(kafka, settings, plan)
     monkeypatch.setenv("PARITYGATE_CONFLUENT_IDS", "7=prediction_event.v1")
-    with WorkerProcess(settings, tmp_path) as worker:
+    with WorkerProcess(settings, tmp_path, idle_after_ms=IDLE_AFTER_MS) as worker:
         worker.wait_owning()
         events = make_traffic(
             plan.rollout, requests=300, start_ms=time.time_ns() // 1_000_000 + 3_000, span_ms=1_000
@@ -45,7 +45,7 @@ def test_avro_confluent_and_json_in_one_topic_are_joined_alike(
         kafka.produce(settings.topic(PREDICTIONS_PRIMARY.name), [(lost.request_id, foreign)])
 
         want = recompute(events, [], [], plan.join_settings())
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + 150
         while True:
             got = streamed([decode_report(r.value) for r in kafka.read(settings.topic(WINDOWS.name))])
             if difference(got, want) == "":

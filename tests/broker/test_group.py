@@ -12,7 +12,7 @@ from paritygate.cli.lag import committed
 from paritygate.cli.main import main
 from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.topics import BULK, OUTCOMES, PREDICTIONS_PRIMARY, PREDICTIONS_SHADOW, ROLLOUTS
-from tests.broker.test_worker import LEAD_MS, settled, until
+from tests.broker.test_worker import LEAD_MS, STILL_MS, settled, until
 from tests.support.feed import now_ms, send, start_command
 from tests.support.kafka import KafkaBench
 from tests.support.traffic import make_traffic, plan_for
@@ -61,7 +61,7 @@ def test_group_shows_where_the_join_is(
         assert said.out, said.err
         return {c["name"]: c for c in orjson.loads(said.out)["checks"]}
 
-    with WorkerProcess(settings, tmp_path, session_timeout_s="6") as worker:
+    with WorkerProcess(settings, tmp_path, session_timeout_s="12", idle_after_ms=STILL_MS) as worker:
         worker.wait_owning()
         traffic = make_traffic("group", requests=2_000, start_ms=now_ms() + LEAD_MS, span_ms=2_000, seed=9)
         send(settings, [*traffic.records(), (PREDICTIONS_PRIMARY.name, "bad", b"no event")])

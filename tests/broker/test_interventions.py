@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from paritygate.cli.main import main
 from paritygate.router.watcher import DecisionWatcher
 from paritygate.schemas.decision import Action
-from tests.broker.test_worker import CLIMBING_YAML, decisions, healthy, replayed, until
+from tests.broker.test_worker import CLIMB_IDLE_MS, CLIMBING_YAML, decisions, healthy, replayed, until
 from tests.support.feed import now_ms, send
 from tests.support.kafka import KafkaBench
 from tests.support.traffic import Traffic, make_traffic
@@ -43,8 +44,11 @@ def test_a_person_forces_approves_and_ends_a_climb(
         out, err = capsys.readouterr()
         return code, out, err
 
+    def wait(arguments: Sequence[str]) -> Sequence[str]:
+        return () if arguments[0] == "acknowledge" else ("--wait", "150")
+
     def say(*arguments: str) -> dict[str, Any]:
-        code, out, err = run(*arguments, "--json")
+        code, out, err = run(*arguments, "--json", *wait(arguments))
         assert code == 0, err
         said: dict[str, Any] = orjson.loads(out)
         return said
@@ -57,12 +61,12 @@ def test_a_person_forces_approves_and_ends_a_climb(
     def newest() -> str:
         return decisions(kafka, settings, "climb")[-1].reason_code
 
-    worker = WorkerProcess(settings, tmp_path).start()
+    worker = WorkerProcess(settings, tmp_path, idle_after_ms=CLIMB_IDLE_MS).start()
     router = DecisionWatcher(settings, "climb", "router-a", tmp_path / "router")
     try:
         worker.wait_owning()
         assert say("start", str(plan_file))["reason_code"] == "started"
-        code, _, err = run("promote", "climb", "--force", "--reason", "too early")
+        code, _, err = run("promote", "climb", "--force", "--reason", "too early", "--wait", "150")
         assert code == 1
         assert "not forced: nothing is known of the traffic yet" in err
         feed(1)
@@ -72,7 +76,7 @@ def test_a_person_forces_approves_and_ends_a_climb(
         worker.kill()
         worker.start()
         assert run("approve", "climb", "--stage", "shadow", "--reason", "wrong stage")[0] == 1
-        assert say("approve", "climb", "--reason", "looked at it", "--wait", "30")["reason_code"] == "approved"
+        assert say("approve", "climb", "--reason", "looked at it")["reason_code"] == "approved"
         feed(3)
         until(lambda: router.weight == 100, "the approved promotion at the router")
         assert run("abandon", "climb", "--reason", "promoted")[0] == 1

@@ -10,7 +10,7 @@ from confluent_kafka import TopicPartition
 
 from paritygate.cli.lag import committed
 from paritygate.schemas.topics import PREDICTIONS_PRIMARY, PREDICTIONS_SHADOW, ROLLOUTS
-from tests.broker.test_worker import decisions, reports, settled, until
+from tests.broker.test_worker import STILL_MS, decisions, reports, settled, until
 from tests.support.batch_model import final_reports
 from tests.support.feed import now_ms, send, start_command
 from tests.support.kafka import KafkaBench, new_topic
@@ -31,7 +31,7 @@ def test_deleted_records_are_a_loss_that_holds(kafka: KafkaBench, tmp_path: Path
     kafka.create_topics(settings)
     kafka.produce(settings.topic(ROLLOUTS.name), [start_command(plan)])
     group = settings.topic("paritygate")
-    with WorkerProcess(settings, tmp_path) as worker:
+    with WorkerProcess(settings, tmp_path, idle_after_ms=STILL_MS) as worker:
         worker.wait_owning()
         send(settings, traffic("lossy", 1).records())
         settled(kafka, settings, "lossy", 1_000)
@@ -54,9 +54,7 @@ def test_deleted_records_are_a_loss_that_holds(kafka: KafkaBench, tmp_path: Path
             return sum(dict(report.totals).get("lost", 0) for report in standing)
 
         until(lambda: told() >= 400, "the loss in the reports", 150)
-        until(
-            lambda: any("lost" in d.reason for d in decisions(kafka, settings, "lossy")), "a hold that names it", 60
-        )
+        until(lambda: any("lost" in d.reason for d in decisions(kafka, settings, "lossy")), "a hold that names it")
         standings = committed(settings, group).standings
         log = worker.log()
         assert worker.terminate() == 0
@@ -76,15 +74,15 @@ def test_topic_made_anew_ends_the_worker(kafka: KafkaBench, tmp_path: Path) -> N
     settings, plan = kafka.settings(), plan_for("anew")
     kafka.create_topics(settings)
     kafka.produce(settings.topic(ROLLOUTS.name), [start_command(plan)])
-    with WorkerProcess(settings, tmp_path) as worker:
+    with WorkerProcess(settings, tmp_path, idle_after_ms=STILL_MS) as worker:
         worker.wait_owning()
         send(settings, traffic("anew", 3).records())
         settled(kafka, settings, "anew", 1_000)
         name = settings.topic(PREDICTIONS_PRIMARY.name)
-        kafka.admin.delete_topics([name], operation_timeout=20)[name].result()
+        kafka.admin.delete_topics([name], operation_timeout=60)[name].result()
         kafka.create(new_topic(settings, PREDICTIONS_PRIMARY, 4))
         assert worker.process is not None
-        assert worker.process.wait(60) == 1
+        assert worker.process.wait(150) == 1
 
     last = worker.log().splitlines()[-1]
     assert re.search(r"primary\.v1-\d ends before offset \d+, .* lost records or was made anew", last), last

@@ -11,7 +11,7 @@ from confluent_kafka.cimpl import NewPartitions
 from paritygate.cli.lag import committed
 from paritygate.cli.main import main
 from paritygate.schemas.topics import PREDICTIONS_SHADOW, ROLLOUTS
-from tests.broker.test_worker import LEAD_MS, assert_exact, settled, until
+from tests.broker.test_worker import LEAD_MS, STILL_MS, assert_exact, settled, until
 from tests.support.feed import now_ms, start_command
 from tests.support.kafka import KafkaBench
 from tests.support.traffic import make_traffic, plan_for, publish
@@ -28,7 +28,7 @@ def test_partitions_are_added_by_new_topics(
     kafka.create_topics(old)
     kafka.produce(old.topic(ROLLOUTS.name), [start_command(plan_for("before"))])
     monkeypatch.setenv("PARITYGATE_BOOTSTRAP", old.bootstrap)
-    with WorkerProcess(old, tmp_path, "w-old") as worker:
+    with WorkerProcess(old, tmp_path, "w-old", idle_after_ms=STILL_MS) as worker:
         worker.wait_owning()
         first = make_traffic("before", requests=1_200, start_ms=now_ms() + LEAD_MS, span_ms=1_200, seed=1)
         publish(old, first)
@@ -36,7 +36,7 @@ def test_partitions_are_added_by_new_topics(
         monkeypatch.setenv("PARITYGATE_TOPIC_PREFIX", new.topic_prefix)
         assert main(["topics", "create", "--partitions", "8", "--replication-factor", "1"]) == 0
         kafka.produce(new.topic(ROLLOUTS.name), [start_command(plan_for("after"))])
-        with WorkerProcess(new, tmp_path, "w-new", partitions="8") as wider:
+        with WorkerProcess(new, tmp_path, "w-new", partitions="8", idle_after_ms=STILL_MS) as wider:
             wider.wait_owning()
             second = make_traffic("after", requests=1_200, start_ms=now_ms() + LEAD_MS, span_ms=1_200, seed=2)
             publish(new, second)
@@ -66,9 +66,9 @@ def test_partitions_added_in_place_end_the_worker(kafka: KafkaBench, tmp_path: P
         name = settings.topic(PREDICTIONS_SHADOW.name)
         kafka.admin.create_partitions([NewPartitions(name, 6)])[name].result()
         assert worker.process is not None
-        assert worker.process.wait(60) == 1
+        assert worker.process.wait(150) == 1
         last = worker.log().splitlines()[-1]
         worker.start()
-        assert worker.process.wait(60) == 2
+        assert worker.process.wait(150) == 2
     assert f"{name} has 6 partitions now, not 4" in last
     assert f"{name} has 6" in worker.log().splitlines()[-1]

@@ -27,7 +27,7 @@ def test_both_answers_of_a_request_land_in_one_partition(kafka: KafkaBench) -> N
         for n in range(500):
             for role in Role:
                 assert publisher.publish(event(n, role))
-        assert publisher.flush(20) == 0
+        assert publisher.flush(120) == 0
         assert publisher.stats()["delivered"] == 1000
 
     primary = kafka.read(settings.topic(PREDICTIONS_PRIMARY.name), count=500)

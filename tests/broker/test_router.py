@@ -21,7 +21,7 @@ from tests.support.kafka import KafkaBench
 from tests.unit.schemas.test_signature import PRIVATE, PUBLIC
 
 pytestmark = pytest.mark.broker
-WAIT_S = 20.0
+WAIT_S = 90.0
 
 
 def decision(
@@ -194,7 +194,7 @@ def test_topic_made_later_is_followed(bench: Bench) -> None:
     bench.create()
     bench.decide(decision(0, 5))
 
-    assert watcher.wait_ready(60)
+    assert watcher.wait_ready(150)
     until(lambda: watcher.weight == 5)
 
 

@@ -19,7 +19,7 @@ from paritygate.schemas.command import Command, CommandKind
 from paritygate.schemas.decision import Action, GateDecision
 from paritygate.schemas.signature import DECISION, Signer
 from paritygate.schemas.topics import AUDIT, DECISIONS, ROLLOUTS, ROUTER_ACKS, Topic
-from tests.broker.test_worker import CLIMBING_YAML, decisions, healthy, until
+from tests.broker.test_worker import CLIMB_IDLE_MS, CLIMBING_YAML, decisions, healthy, until
 from tests.support.feed import now_ms, send
 from tests.support.kafka import KafkaBench
 from tests.support.traffic import Traffic, make_traffic
@@ -27,7 +27,7 @@ from tests.support.worker import WorkerProcess
 
 pytestmark = pytest.mark.broker
 #: Joins, restarts and routers on a busy machine.
-SLOW_S = 90.0
+SLOW_S = 150.0
 
 
 def key_pair(folder: Path, name: str) -> tuple[Path, Path]:
@@ -59,7 +59,7 @@ def test_only_signed_commands_are_obeyed(
     plan_file = tmp_path / "rollout.yaml"
     plan_file.write_text(CLIMBING_YAML)
 
-    def say(*arguments: str, key: Path | None = ann, wait: str = "30") -> tuple[int, str, str]:
+    def say(*arguments: str, key: Path | None = ann, wait: str = "150") -> tuple[int, str, str]:
         if key is None:
             monkeypatch.delenv("PARITYGATE_SIGNING_KEY", raising=False)
         else:
@@ -136,7 +136,7 @@ def test_an_intruder_moves_nothing(
 
     def worker(key: Path) -> WorkerProcess:
         keys = {"signing_key": str(key), "decision_keys": str(deciders), "command_keys": str(ann_pub)}
-        return WorkerProcess(settings, tmp_path, **keys).start()
+        return WorkerProcess(settings, tmp_path, idle_after_ms=CLIMB_IDLE_MS, **keys).start()
 
     def router(name: str, *keys: Path) -> DecisionWatcher:
         file = tmp_path / f"{name}.pub"
@@ -163,7 +163,7 @@ def test_an_intruder_moves_nothing(
     try:
         running.wait_owning()
         one = router("one", first_pub)
-        assert main(["start", str(plan_file), "--wait", "30"]) == 0
+        assert main(["start", str(plan_file), "--wait", "150"]) == 0
         feed(1)
         until(lambda: one.weight == 50, "the promotion at the router", SLOW_S)
 

@@ -19,7 +19,7 @@ from tests.support.kafka import KafkaBench
 from tests.support.traffic import make_traffic, plan_for
 from tests.support.worker import WorkerProcess
 
-pytestmark = [pytest.mark.demo, pytest.mark.timeout(400), needs_chromium]
+pytestmark = [pytest.mark.demo, pytest.mark.timeout(600), needs_chromium]
 
 
 class Site:
@@ -41,7 +41,7 @@ class Site:
         """kill -9."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait(60)
             assert self._process.stdout is not None
             self._process.stdout.close()
 
@@ -89,7 +89,7 @@ def test_from_the_list_to_the_difference_that_rolled_it_back(kafka: KafkaBench, 
         worker.wait_owning()
         tab.show(1440).open(page.address)
         assert "Rollouts" in tab.text
-        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=200, check=False)
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=400, check=False)
         assert done.returncode == 0, done.stderr
 
         tab.wait("document.querySelector(\"a[href^='/rollouts/']\") !== null")  # it came to the open list

@@ -16,7 +16,7 @@ from tests.support.kafka import KafkaBench
 from tests.support.prometheus import DEPLOY, needs_prometheus, prometheus
 from tests.support.worker import WorkerProcess
 
-pytestmark = [pytest.mark.demo, pytest.mark.timeout(300), needs_prometheus]
+pytestmark = [pytest.mark.demo, pytest.mark.timeout(600), needs_prometheus]
 
 GRAFANA = runpy.run_path(str(DEPLOY / "grafana" / "build.py"))
 
@@ -40,7 +40,7 @@ def test_every_panel_shows_something_of_a_rollout(kafka: KafkaBench, tmp_path: P
         prometheus(tmp_path, ports) as server,
     ):
         worker.wait_owning()
-        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=200, check=False)
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=400, check=False)
         assert done.returncode == 0, done.stderr
         time.sleep(2)  # a last scrape, and a look of the rules at it
         empty = [expr for expr in GRAFANA["expressions"]() if not server.ever(expr)]

@@ -60,7 +60,7 @@ def test_the_command_writes_what_it_says(broker: RunningBroker, tmp_path: Path) 
         sys.executable, "-m", "paritygate.cli.main", "demo", "--scenario", "schema", "--json", str(result),
         "--bootstrap", broker.bootstrap, "--folder", str(tmp_path / "run"),
     ]  # fmt: skip
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=500, check=False)
 
     assert done.returncode == 0, done.stderr
     assert orjson.loads(result.read_bytes()).keys() >= {
@@ -72,7 +72,7 @@ def test_the_command_writes_what_it_says(broker: RunningBroker, tmp_path: Path) 
 def test_an_unknown_scenario_is_one_line(tmp_path: Path) -> None:
     """A misspelt scenario is exit code 2 and one line that names the scenarios."""
     command = [sys.executable, "-m", "paritygate.cli.main", "demo", "--scenario", "helthy"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=180, check=False)
 
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
@@ -90,7 +90,7 @@ def test_the_demo_runs_with_nothing_but_python(tmp_path: Path) -> None:
         "--folder", str(tmp_path / "run"), "--json", str(tmp_path / "result.json"),
     ]  # fmt: skip
     done = subprocess.run(
-        command, env=env | {"PATH": str(empty)}, capture_output=True, text=True, timeout=240, check=False
+        command, env=env | {"PATH": str(empty)}, capture_output=True, text=True, timeout=500, check=False
     )
 
     assert done.returncode == 0, done.stderr
@@ -110,7 +110,7 @@ def test_ctrl_c_leaves_no_process_behind(broker: RunningBroker, tmp_path: Path) 
             if "started by paritygate demo" in line:
                 break
         demo.send_signal(signal.SIGINT)
-        _, errors = demo.communicate(timeout=60)
+        _, errors = demo.communicate(timeout=180)
 
     assert demo.returncode == 130
     assert "Traceback" not in errors

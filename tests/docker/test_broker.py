@@ -15,7 +15,7 @@ def test_topics_of_the_table_are_made(kafka: KafkaBench) -> None:
     settings = kafka.settings()
     kafka.create_topics(settings, partitions=3)
 
-    known = kafka.admin.list_topics(timeout=10).topics
+    known = kafka.admin.list_topics(timeout=60).topics
 
     for topic in TOPICS:
         assert len(known[settings.topic(topic.name)].partitions) == topic.partition_count(3)
@@ -42,11 +42,11 @@ def test_an_unknown_topic_is_an_error(kafka: KafkaBench) -> None:
     producer = Producer(settings.confluent_producer(**{"message.timeout.ms": 2000}))
     producer.produce(settings.topic("mistyped.v1"), b"v", on_delivery=lambda error, _: failed.append(error))
 
-    producer.flush(10)
+    producer.flush(60)
 
     assert len(failed) == 1
     assert failed[0] is not None
-    assert settings.topic("mistyped.v1") not in kafka.admin.list_topics(timeout=10).topics
+    assert settings.topic("mistyped.v1") not in kafka.admin.list_topics(timeout=60).topics
 
 
 def test_records_outlive_a_killed_broker(kafka: KafkaBench, broker: RunningBroker) -> None:

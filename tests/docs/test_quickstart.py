@@ -36,7 +36,7 @@ SNIPPETS = ROOT / "docs" / "snippets"
 README = (ROOT / "README.md").read_text()
 ROLLOUT = "my-model-2"
 REQUESTS = 50
-_WAIT_S = 60.0
+_WAIT_S = 150.0
 
 
 def _fences(language: str) -> list[str]:
@@ -116,12 +116,12 @@ def test_the_way_through_the_quickstart_is_complete(
 
     with WorkerProcess(settings, tmp_path / "worker") as worker:
         worker.wait_owning()
-        assert main(["start", "rollout.yaml"]) == 0
+        assert main(["start", "rollout.yaml", "--wait", "150"]) == 0
         with TestClient(_service("fastapi_service.py")) as client:
             _ask(client, REQUESTS)
             _await(kafka, settings, AUDIT, lambda rs: _decision(rs[-1]).counts["pairs"] == REQUESTS)
             assert main(["status", ROLLOUT]) == 0
-            assert main(["rollback", ROLLOUT, "--reason", "enough"]) == 0
+            assert main(["rollback", ROLLOUT, "--reason", "enough", "--wait", "150"]) == 0
             decided = [_decision(r) for r in kafka.read(settings.topic(AUDIT.name))]
             newest = decided[-1].sequence
             _await(kafka, settings, ROUTER_ACKS, lambda rs: _ack(rs[-1]).sequence == newest)

@@ -131,11 +131,11 @@ class FaultRun:
         producer = producers["none"]
         for sent in chain(self.traffic.records(), self.traffic.closing()):
             if self.records % turn == 0:
-                assert producer.flush(60) == 0  # order within a partition, across producers
+                assert producer.flush(120) == 0  # order within a partition, across producers
                 producer = producers[COMPRESSIONS[self.records // turn % len(COMPRESSIONS)]]
             self._write(producer, sent)
             self.records += 1
-        assert producer.flush(60) == 0
+        assert producer.flush(120) == 0
         self.say(f"{self.records:,} records of {self.pairs:,} pairs laid down in {time.monotonic() - began:.0f} s")
 
     def _topic(self, topic: Any, replicas: int) -> NewTopic:
@@ -174,7 +174,7 @@ class FaultRun:
         at_ms = now_ms + AHEAD_MS
         producer = self._producer("none", **{"enable.idempotence": False})  # half a second less
         self._write(producer, self.traffic.exhausted(self.exhausted, at_ms))
-        assert producer.flush(60) == 0
+        assert producer.flush(120) == 0
         self.records += 1
         window_ms = self.plan.join_settings().window_ms
         return at_ms // window_ms * window_ms

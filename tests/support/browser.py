@@ -21,7 +21,7 @@ from typing import Any, Self
 import pytest
 
 needs_chromium = pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium on this machine")
-_WAIT_S = 60.0
+_WAIT_S = 120.0
 
 
 class Page:
@@ -176,7 +176,7 @@ def browser(profile: Path) -> Iterator[Page]:
         yield Page((theirs, ours))
     finally:
         child.terminate()
-        child.wait(20)
+        child.wait(60)
         os.close(theirs)
         os.close(ours)
         log.close()

@@ -123,5 +123,5 @@ class Cluster(RunningBroker):
         """Node that leads each partition, as a node that lives tells."""
         from confluent_kafka.admin import AdminClient  # noqa: PLC0415
 
-        known = AdminClient(settings.confluent()).list_topics(timeout=20).topics
+        known = AdminClient(settings.confluent()).list_topics(timeout=60).topics
         return {(t, p): part.leader for t in topics for p, part in known[t].partitions.items()}

@@ -16,7 +16,7 @@ from paritygate.schemas.errors import BrokerUnavailableError
 
 IMAGE = "apache/kafka:4.3.1"
 INSIDE_PORT, CONTROLLER_PORT, HOST_PORT = 9092, 9093, 9094
-_READY_WITHIN_S = 60.0
+_READY_WITHIN_S = 120.0
 
 
 def environment(host: str, port: int) -> dict[str, str]:

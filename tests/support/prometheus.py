@@ -33,7 +33,7 @@ class Prometheus:
 
     def get(self, path: str, **parameters: str | float) -> Any:
         """The data of an answer of the HTTP API."""
-        with urlopen(f"http://127.0.0.1:{self.port}/api/v1/{path}?{urlencode(parameters)}", timeout=10) as answer:
+        with urlopen(f"http://127.0.0.1:{self.port}/api/v1/{path}?{urlencode(parameters)}", timeout=60) as answer:
             return json.load(answer)["data"]
 
     def ever(self, expression: str) -> list[dict[str, Any]]:
@@ -60,10 +60,10 @@ def prometheus(folder: Path, ports: Mapping[str, int]) -> Iterator[Prometheus]:
     ]  # fmt: skip
     with (folder / "prometheus.log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as server:
         try:
-            until = time.monotonic() + 30
+            until = time.monotonic() + 120
             while True:
                 try:
-                    with urlopen(f"http://127.0.0.1:{port}/-/ready", timeout=1):
+                    with urlopen(f"http://127.0.0.1:{port}/-/ready", timeout=5):
                         break
                 except OSError:
                     said = (folder / "prometheus.log").read_text()
@@ -73,4 +73,4 @@ def prometheus(folder: Path, ports: Mapping[str, int]) -> Iterator[Prometheus]:
             yield Prometheus(port, time.time())
         finally:
             server.terminate()
-            server.wait(20)
+            server.wait(60)

@@ -45,7 +45,7 @@ class WorkerProcess:
         """kill -9: no chance to say goodbye."""
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGKILL)
-            self.process.wait(10)
+            self.process.wait(60)
 
     def terminate(self, timeout_s: float = 60) -> int:
         """SIGTERM; returns the exit code."""
