@@ -34,7 +34,7 @@ from paritygate.comparators.validation import OutputRules
 from paritygate.schemas.codec import encode
 from paritygate.schemas.columnar import decode_batches
 from paritygate.schemas.topics import PREDICTIONS_PRIMARY, PREDICTIONS_SHADOW
-from paritygate.streams.collector import relax_collector
+from paritygate.streams.memory import keep_freed_memory, relax_collector
 
 PAIRS: Final = 200_000
 RUNS: Final = 5
@@ -135,6 +135,7 @@ def measure(ways: Sequence[Way], pairs: int, runs: int) -> list[Row]:
     kinds = {(way.distinct, way.as_json) for way in ways}
     logs = {kind: make_logs(pairs, distinct=kind[0], as_json=kind[1]) for kind in sorted(kinds)}
     relax_collector()
+    keep_freed_memory()
     taken: dict[str, list[Spent]] = {way.name: [] for way in ways}
     for _ in range(runs):
         for way in ways:
@@ -166,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stages = " ".join(f"{us:>8.2f}" for us in row["us_per_pair"].values())
         print(f"{row['way']:<18} {row['pairs_per_cpu_s']:>12,} {stages}  {row['what']}")
     if options.json:
-        names = ("numpy", "orjson", "pyarrow", "pyruhvro", "jsonschema-rs")
+        names = ("numpy", "orjson", "numba", "jsonschema-rs")
         result = {
             "rows": rows,
             "command": " ".join(["python benchmarks/core.py", *(arguments or sys.argv[1:])]),

@@ -34,9 +34,8 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 PACKAGES: Final = (
     "faust-streaming",
     "aiokafka",
+    "numba",
     "numpy",
-    "pyarrow",
-    "pyruhvro",
     "jsonschema-rs",
     "orjson",
     "fastavro",

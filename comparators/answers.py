@@ -14,8 +14,8 @@ import numpy as np
 import orjson
 
 from paritygate.comparators.diff import KINDS, DiffRules, Walk
-from paritygate.comparators.rows import B1, I64, Objects
 from paritygate.comparators.validation import NOT_JSON, OutputRules, OutputValidator
+from paritygate.schemas.arrays import B1, I64, Objects
 
 Names = tuple[str, ...]
 

@@ -10,16 +10,18 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from paritygate.comparators import latency
-from paritygate.comparators.measuring import Measured
 from paritygate.comparators.tally import INDEX, Counts, Tally
-from paritygate.schemas.columns import Codes
 from paritygate.schemas.prediction import ARMS
+
+if TYPE_CHECKING:  # what only reads counts loads nothing that handles events
+    from paritygate.comparators.measuring import Measured
+    from paritygate.schemas.columns import Codes
 
 I8 = npt.NDArray[np.int8]
 I64 = npt.NDArray[np.int64]

@@ -17,12 +17,13 @@ from paritygate.comparators import confidence, instances, labels, latency, numbe
 from paritygate.comparators.answers import OutputChecks
 from paritygate.comparators.measuring import Measured, examples_of, measure_alone, measure_pairs
 from paritygate.comparators.pairing import BASELINE, CANDIDATE, Pairing
-from paritygate.comparators.rows import B1, I64, Rows
+from paritygate.comparators.rows import Rows
 from paritygate.comparators.scoring import Scored, count_scores
 from paritygate.comparators.segments import Vocabulary
 from paritygate.comparators.settings import JoinSettings
 from paritygate.comparators.tally import COUNT_NAMES, INDEX, Counts, merge_examples
 from paritygate.comparators.windows import Window, Windows, groups
+from paritygate.schemas.arrays import B1, I64
 from paritygate.schemas.columns import EventBatch
 from paritygate.schemas.outcome import Outcome
 from paritygate.schemas.platform import PlatformEvent

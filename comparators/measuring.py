@@ -16,8 +16,11 @@ import numpy as np
 
 from paritygate.comparators.answers import Answers, OutputChecks
 from paritygate.comparators.pairing import BASELINE, CANDIDATE
-from paritygate.comparators.rows import B1, F64, I8, I32, I64, Objects, Rows
+from paritygate.comparators.rows import Rows
+from paritygate.comparators.settings import LATENCY_RATIO
 from paritygate.comparators.tally import COUNT_NAMES, INDEX
+from paritygate.schemas.arrays import B1, F64, I8, I32, I64, Objects
+from paritygate.schemas.ids import Ids
 from paritygate.schemas.prediction import ARMS, ROLES, STATUSES, Role, Status
 
 #: Longest ``detail`` of an example.
@@ -25,8 +28,6 @@ MAX_DETAIL_CHARS: Final = 80
 #: A pair is clearly slower, or faster, where the candidate took more than so many times what it may take, or less
 #: than that part of it.
 CLEARLY: Final = 1.25
-#: What the candidate may take, in times of the baseline, where no gate says so.
-LATENCY_RATIO: Final = 1.1
 _OK: Final = STATUSES.index(Status.OK)
 _SHED: Final = STATUSES.index(Status.SHED)
 _TIMEOUT: Final = STATUSES.index(Status.TIMEOUT)
@@ -53,7 +54,7 @@ class Measured:
     each request that is one.
     """
 
-    request_id: Objects
+    request_id: Ids
     event_at_ms: I64
     cell: I32
     flags: B1
@@ -233,8 +234,13 @@ def _present(labels: Objects) -> B1:
 def examples_of(measured: Measured, rows: I64, limit: int) -> Iterator[tuple[str, str, str, int]]:
     """The smallest ``limit`` examples of some rows by (kind, request id): kind, request id, detail, row."""
     ids = measured.request_id
-    inside = None if len(rows) == len(ids) else set(rows.tolist())
+    inside = np.zeros(len(ids), np.bool_)
+    inside[rows] = True
     for kind, details in sorted(measured.examples.items()):
-        found = nsmallest(limit, ((ids[i], d, i) for i, d in details.items() if inside is None or i in inside))
+        named = np.fromiter(details, np.int64, len(details))
+        few = ids.smallest(named[inside[named]], limit)
+        found = nsmallest(
+            limit, ((text, details[i], i) for text, i in zip(ids.take(few).decoded(), few.tolist(), strict=True))
+        )
         yield from ((kind, *example) for example in found)
         limit -= len(found)

@@ -13,25 +13,29 @@ from typing import Final
 
 import numpy as np
 
-from paritygate.comparators.requests import Requests
-from paritygate.comparators.rows import B1, I64, Rows
+from paritygate.comparators.requests import NOWHERE, Fate, Requests
+from paritygate.comparators.rows import Rows
 from paritygate.comparators.seen import MAX_KEYS
+from paritygate.schemas.arrays import B1, I64
+from paritygate.schemas.ids import Ids
 
 BASELINE: Final = 0
 CANDIDATE: Final = 1
 
 _SMALLEST: Final = 64
-_NOWHERE: Final = -1
+_NEVER_LATE_MS: Final = int(np.iinfo(np.int64).min)
 
 
 class Pending:
     """Rows that wait for their other arm, in slots of columns.
 
-    Memory: 70 bytes a slot and the strings of the rows; slots are reused, their number never shrinks.
+    ``place``: by slot, where the request of its row stands in :class:`Requests`; ids are kept there alone.
+    Memory: 80 bytes a slot and the texts of the rows; slots are reused, their number never shrinks.
     """
 
     def __init__(self) -> None:
         self._columns = Rows.empty(_SMALLEST)
+        self.place: I64 = np.zeros(_SMALLEST, np.int64)
         self._live: B1 = np.zeros(_SMALLEST, np.bool_)
         self._free: I64 = np.arange(_SMALLEST - 1, -1, -1, dtype=np.int64)
         self._free_count = _SMALLEST
@@ -39,32 +43,42 @@ class Pending:
     def __len__(self) -> int:
         return len(self._live) - self._free_count
 
-    def add(self, rows: Rows) -> I64:
-        """Let rows wait; returns the slot of each."""
-        count = len(rows)
+    def free(self, count: int) -> I64:
+        """As many free slots; those that :meth:`add` fills are to be taken from the end."""
         if count > self._free_count:
             self._grow(count)
+        return self._free[self._free_count - count : self._free_count]
+
+    def add(self, rows: Rows, places: I64) -> I64:
+        """Let rows wait in the slots that :meth:`free` names last, in their order; returns the slot of each."""
+        count = len(rows)
+        slots = self.free(count)[::-1].copy()
         self._free_count -= count
-        slots = self._free[self._free_count : self._free_count + count].copy()
         for mine, theirs in zip(self._columns.columns(), rows.columns(), strict=True):
             mine[slots] = theirs
+        self.place[slots] = places
         self._live[slots] = True
         return slots
 
-    def peek(self, slots: I64) -> Rows:
-        """The rows in these slots."""
-        return self._columns.take(slots)
+    def peek(self, slots: I64, ids: Ids) -> Rows:
+        """The rows in these slots, with the ids of their requests."""
+        return Rows(ids, *(column[slots] for column in self._columns.columns()))
 
-    def release(self, slots: I64) -> Rows:
-        """The rows in these slots; the slots become free."""
-        rows = self._columns.take(slots)
+    def release(self, slots: I64, ids: Ids) -> Rows:
+        """The same; the slots become free."""
+        rows = self.peek(slots, ids)
         self._live[slots] = False
         columns = self._columns
-        for column in (columns.request_id, columns.label, columns.output, columns.numbers):
+        for column in (columns.label, columns.output, columns.numbers):
             column[slots] = None  # let go of the strings
         self._free[self._free_count : self._free_count + len(slots)] = slots
         self._free_count += len(slots)
         return rows
+
+    @property
+    def event_at_ms(self) -> I64:
+        """By slot, the time of the row; without meaning where none waits."""
+        return self._columns.event_at_ms
 
     def before(self, event_at_ms: int) -> I64:
         """Slots of all rows of an earlier time."""
@@ -101,6 +115,7 @@ class Pending:
         for mine, new in zip(self._columns.columns(), grown.columns(), strict=True):
             new[:old] = mine
         self._columns = grown
+        self.place = np.concatenate((self.place, np.zeros(size - old, np.int64)))
         self._live = np.concatenate((self._live, np.zeros(size - old, np.bool_)))
         free = np.empty(size, np.int64)
         free[: self._free_count] = self._free[: self._free_count]
@@ -129,33 +144,39 @@ class Pairing:
 
     def __init__(self, dedupe_ms: int, max_seen: int = MAX_KEYS) -> None:
         self.pending: tuple[Pending, Pending] = (Pending(), Pending())
-        self.requests = Requests(dedupe_ms, max_seen)
+        self.requests = Requests(dedupe_ms, max_seen, moved=self._follow)
 
     def arrive(self, arm: int, rows: Rows, horizon_ms: int | None) -> Arrival:
         """Take in rows of one arm, in offset order.
 
         ``horizon_ms``: requests before it are settled for good; a row before it that pairs with nothing is
-        late. None: nothing is settled yet. So is one
-        of a time that had to be forgotten for want of room.
+        late. None: nothing is settled yet. So is one of a time that had to be forgotten for want of room.
         """
-        known, other = self.requests, 1 - arm
-        places = known.enter(rows.request_id)
-        fresh = known.is_first(places)
-        fresh &= (known.waiting[arm][places] == _NOWHERE) & ~known.is_settled(arm, places)
-        if fresh.all():
-            first, at, repeats = rows, places, Rows.empty()
-        else:
-            first, at, repeats = rows.take(fresh), places[fresh], rows.take(~fresh)
-        slots = known.waiting[other][at]
-        hit = slots != _NOWHERE
-        partners = self.pending[other].release(slots[hit])
-        known.waiting[other, at[hit]] = _NOWHERE
-        mine, alone = _parted(first, hit)
-        baseline, candidate = (mine, partners) if arm == BASELINE else (partners, mine)
-        known.settle_pairs(at[hit], baseline.event_at_ms, candidate.event_at_ms)
-        late = self._wait(arm, alone, at[~hit], horizon_ms) if len(alone) else alone
-        conflicting = self._conflicts(arm, repeats, places[~fresh])
-        return Arrival(first, baseline, candidate, late, repeats, conflicting)
+        mine, other = self.pending[arm], self.pending[1 - arm]
+        # Before what is remembered nobody can say whether it is a repeat.
+        known = [ms for ms in (horizon_ms, self.requests.horizon.from_ms) if ms is not None]
+        places, fates, slots = self.requests.arrive(
+            arm, rows.request_id, rows.event_at_ms,
+            late_ms=max(known, default=_NEVER_LATE_MS), other_at_ms=other.event_at_ms, free=mine.free(len(rows)),
+        )  # fmt: skip
+        waits, late, repeat = fates == Fate.WAITS, fates == Fate.LATE, fates == Fate.REPEAT
+        if waits.any():
+            mine.add(rows.take(waits), places[waits])
+        paired, partners = rows, slots
+        if not (fates == Fate.PAIRED).all():
+            pairs = np.flatnonzero(fates == Fate.PAIRED)
+            paired, partners = rows.take(pairs), slots[pairs]
+        partner = other.release(partners, paired.request_id)
+        baseline, candidate = (paired, partner) if arm == BASELINE else (partner, paired)
+        repeats = rows.take(repeat) if repeat.any() else Rows.empty()
+        return Arrival(
+            first=rows.take(~repeat) if len(repeats) else rows,
+            baseline=baseline,
+            candidate=candidate,
+            late=rows.take(late) if late.any() else Rows.empty(),
+            repeats=repeats,
+            conflicting=self._conflicts(arm, repeats, slots[repeat]),
+        )
 
     def expire(self, arm: int, horizon_ms: int) -> Rows:
         """Rows whose other arm did not come before the horizon; they are settled now."""
@@ -168,49 +189,33 @@ class Pairing:
     def replay(self, arm: int, rows: Rows, was_pending: B1) -> None:
         """Take in rows that were counted before a restart: let them wait again, or only remember them."""
         places = self.requests.enter(rows.request_id)
-        self.requests.waiting[arm, places[was_pending]] = self.pending[arm].add(rows.take(was_pending))
+        waiting = places[was_pending]
+        self.requests.waiting[waiting, arm] = self.pending[arm].add(rows.take(was_pending), waiting)
         self.requests.settle(arm, places[~was_pending], rows.event_at_ms[~was_pending])
 
+    def _follow(self) -> None:
+        """Places have changed: tell the rows that wait."""
+        for arm, pending in enumerate(self.pending):
+            places = self.requests.waits(arm)
+            pending.place[self.requests.waiting[places, arm]] = places
+
     def _give_up(self, arm: int, slots: I64) -> Rows:
-        rows = self.pending[arm].release(slots)
-        if len(rows):
-            places = self.requests.find(rows.request_id)
-            self.requests.waiting[arm, places] = _NOWHERE
-            self.requests.settle(arm, places, rows.event_at_ms)
+        if not len(slots):
+            return Rows.empty()
+        places = self.pending[arm].place[slots]
+        rows = self.pending[arm].release(slots, self.requests.ids(places))
+        self.requests.waiting[places, arm] = NOWHERE
+        self.requests.settle(arm, places, rows.event_at_ms)
         return rows
 
-    def _wait(self, arm: int, rows: Rows, places: I64, horizon_ms: int | None) -> Rows:
-        """Let unpaired rows wait, except the late ones, which are returned."""
-        # Before what is remembered nobody can say whether it is a repeat.
-        known = [ms for ms in (horizon_ms, self.requests.horizon.from_ms) if ms is not None]
-        late = rows.event_at_ms < max(known) if known else np.zeros(len(rows), np.bool_)
-        late |= self.requests.is_settled(1 - arm, places)
-        if not late.any():
-            self.requests.waiting[arm, places] = self.pending[arm].add(rows)
-            return Rows.empty()
-        self.requests.waiting[arm, places[~late]] = self.pending[arm].add(rows.take(~late))
-        too_late = rows.take(late)
-        self.requests.settle(arm, places[late], too_late.event_at_ms)
-        return too_late
-
-    def _conflicts(self, arm: int, repeats: Rows, places: I64) -> B1:
+    def _conflicts(self, arm: int, repeats: Rows, slots: I64) -> B1:
         """Which repeats say something else than the event that still waits."""
         found = np.zeros(len(repeats), np.bool_)
-        if not len(repeats):
-            return found
-        slots = self.requests.waiting[arm][places]
-        some = np.flatnonzero(slots != _NOWHERE)
-        waiting = self.pending[arm].peek(slots[some])
-        found[some] = [_content(waiting, n) != _content(repeats, i) for n, i in enumerate(some.tolist())]
-        self.requests.settle(arm, places, repeats.event_at_ms)
+        some = np.flatnonzero(slots != NOWHERE)
+        if len(some):
+            waiting = self.pending[arm].peek(slots[some], repeats.request_id.take(some))
+            found[some] = [_content(waiting, n) != _content(repeats, i) for n, i in enumerate(some.tolist())]
         return found
-
-
-def _parted(rows: Rows, hit: B1) -> tuple[Rows, Rows]:
-    """The rows that are hit, and the others."""
-    if hit.all():
-        return rows, Rows.empty()
-    return (rows.take(hit), rows.take(~hit)) if hit.any() else (Rows.empty(), rows)
 
 
 def _content(rows: Rows, i: int) -> tuple[object, ...]:

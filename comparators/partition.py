@@ -17,11 +17,11 @@ import numpy as np
 
 from paritygate.comparators.joining import Lap, RolloutJoin, clamp
 from paritygate.comparators.reports import build_report, report_from_plain, report_to_plain
-from paritygate.comparators.rows import I64
 from paritygate.comparators.settings import DEFAULT_MAX_FUTURE_MS, JoinSettings
 from paritygate.comparators.snapshots import pack, unpack
 from paritygate.comparators.sources import Replay, Source, frontier
 from paritygate.schemas import topics
+from paritygate.schemas.arrays import I64
 from paritygate.schemas.columns import EventBatch
 from paritygate.schemas.errors import ConfigError
 from paritygate.schemas.outcome import Outcome

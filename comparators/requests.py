@@ -8,59 +8,82 @@ remembered. What is forgotten early is counted, and an event of that time that p
 new request: a repeat that is not recognised must not look like one. Times that the horizon has not passed are kept,
 for their events are not late yet, up to twice ``max_keys``.
 
-It is a hash table with linear probing whose columns are arrays, so that a whole batch is looked up, entered and
-settled at once. Memory: 44 bytes a place, 60 to 160 a request, and the id itself.
+It is a hash table with linear probing. A place is four numbers that lie together, for the table is larger than any
+cache, and to look up a request should cost one miss for its place and one for its id. Memory: 32 bytes a place, 40
+to 57 a request, and the bytes of its id once or up to half as much again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Any, Final
 
 import numpy as np
 
-from paritygate.comparators.rows import B1, I32, I64, Objects
 from paritygate.comparators.seen import MAX_KEYS, Horizon
-
-#: Hash of each id, as 64 bits.
-Hashes = Callable[[Sequence[str]], I64]
+from paritygate.schemas.arrays import B1, I8, I32, I64, U8
+from paritygate.schemas.compiled import SPARE_BYTES, address, compiled, is_same, put, word
+from paritygate.schemas.ids import Hashes, Ids, hashes, read_only
 
 _SMALLEST: Final = 1 << 10
+_SMALLEST_BYTES: Final = 1 << 14
 #: Fullest that the table gets, and how full it is at most when it is made anew, each in sixteenths.
-_FULL, _ROOMY = 12, 9
+_FULL, _ROOMY = 13, 9
 _EMPTY: Final = 0
-_NOWHERE: Final = -1
+NOWHERE: Final = -1
 _NEVER: Final = int(np.iinfo(np.int64).min)
 
+# The numbers of a place: where its id lies; the slots in which the arms' events wait, 32 bits each; the slices in
+# which the arms' events were settled.
+_TEXT, _WAITING, _SLICES, _WIDTH = 0, 1, 2, 4
+# Where an id lies: its first byte in the text, its size, and bits of its hash that tell most other ids apart. No id
+# lies at byte 0, so an empty place is 0.
+_AT_BITS, _SIZE_BITS = 36, 16
+_AT_MASK, _SIZE_MASK = (1 << _AT_BITS) - 1, (1 << _SIZE_BITS) - 1
+_FIRST_BYTE: Final = 1
 
-def hashes(ids: Sequence[str]) -> I64:
-    """Python's own keyed hash: nobody outside can choose ids that fall together."""
-    return np.fromiter(map(hash, ids), np.int64, len(ids))
+
+class Fate(IntEnum):
+    """What became of an arriving event."""
+
+    WAITS = 0
+    PAIRED = 1
+    LATE = 2
+    REPEAT = 3
 
 
 class Requests:
     """Known requests of one rollout in one partition.
 
-    ``waiting``: by arm and place, the slot in which the arm's event waits, or -1. A place holds until the next
-    :meth:`enter`. ``forgotten``: how many requests had to go before ``dedupe_ms`` was over, since this was made.
+    ``waiting[place, arm]``: the slot in which the arm's event waits, or -1. A place holds until the next
+    :meth:`enter` or :meth:`arrive`; then ``moved`` is called where places have changed. ``forgotten``: how many
+    requests had to go before ``dedupe_ms`` was over, since this was made.
     """
 
-    def __init__(self, dedupe_ms: int, max_keys: int = MAX_KEYS, hashed: Hashes = hashes) -> None:
+    def __init__(
+        self,
+        dedupe_ms: int,
+        max_keys: int = MAX_KEYS,
+        hashed: Hashes = hashes,
+        moved: Callable[[], None] = lambda: None,
+    ) -> None:
         self.horizon = Horizon(dedupe_ms)
         self.forgotten = 0
         self._max_keys = max_keys
         self._hashed = hashed
+        self._moved = moved
         #: How many requests are remembered as settled, by the newest slice of the two arms.
         self._settled: dict[int, int] = {}
-        self._clear(_SMALLEST)
+        self._clear(_SMALLEST, _SMALLEST_BYTES)
 
-    def _clear(self, places: int) -> None:
-        self._used, self._mask = 0, places - 1
-        self._hash: I64 = np.full(places, _EMPTY, np.int64)
-        self._id: Objects = np.empty(places, np.object_)
-        self.waiting: I32 = np.full((2, places), _NOWHERE, np.int32)
-        self._slice: I64 = np.full((2, places), _NEVER, np.int64)
-        self._mark: I32 = np.zeros(places, np.int32)
+    def _clear(self, places: int, text_bytes: int) -> None:
+        self._table: I64 = np.zeros((places, _WIDTH), np.int64)
+        self._text: U8 = np.zeros(_FIRST_BYTE + text_bytes + SPARE_BYTES, np.uint8)
+        #: How many places and how many bytes of the text are taken.
+        self._used: I64 = np.array((0, _FIRST_BYTE), np.int64)
+        self.waiting: I32 = self._table.view(np.int32)[:, 2 * _WAITING : 2 * _WAITING + 2]
+        self._slices: I64 = self._table[:, _SLICES : _SLICES + 2]
 
     def __len__(self) -> int:
         """How many requests are remembered as settled."""
@@ -68,48 +91,52 @@ class Requests:
 
     # -- places ------------------------------------------------------------------------------------------------
 
-    def enter(self, ids: Objects) -> I64:
+    def enter(self, ids: Ids) -> I64:
         """The place of each id, made where it has none."""
-        self._make_places(len(ids))
-        keys = self._keys(ids)
-        places, found = self._look(keys, ids)
-        if not found.all():
-            self._settle_down(np.flatnonzero(~found), keys, ids, places)
+        self._make_places(len(ids), int(ids.size.sum()))
+        places = np.empty(len(ids), np.int64)
+        keys = self._hashed(ids.buffer, ids.at, ids.size)
+        _enter(self._table, self._text, self._used, ids.buffer, ids.at, ids.size, keys, places)
         return places
 
-    def find(self, ids: Objects) -> I64:
-        """The place of each id, -1 where it has none."""
-        places, found = self._look(self._keys(ids), ids)
-        places[~found] = _NOWHERE
-        return places
+    def ids(self, places: I64) -> Ids:
+        """The ids of some places; they stay readable whatever becomes of the table."""
+        return _ids(read_only(self._text), self._table[places, _TEXT])
 
-    def ids(self, arm: int) -> list[str]:
-        """The requests whose event of this arm waits."""
-        return self._id[self.waiting[arm] != _NOWHERE].tolist()  # type: ignore[no-any-return]
-
-    def is_first(self, places: I64) -> B1:
-        """Which rows are the first of some with their place."""
-        rows = np.arange(len(places), dtype=np.int32)
-        self._mark[places[::-1]] = rows[::-1]  # of a place that comes again the last one written stays
-        first: B1 = self._mark[places] == rows
-        return first
+    def waits(self, arm: int) -> I64:
+        """The places of the requests whose event of this arm waits."""
+        return np.flatnonzero((self.waiting[:, arm] != NOWHERE) & (self._table[:, _TEXT] != _EMPTY))
 
     def is_settled(self, arm: int, places: I64) -> B1:
         """Whether the arm's event of these requests is remembered as settled."""
-        settled: B1 = self._slice[arm][places] >= self._oldest
+        settled: B1 = self._slices[places, arm] >= self._oldest
         return settled
 
-    # -- what is settled -----------------------------------------------------------------------------------------
+    # -- arrival -----------------------------------------------------------------------------------------------
 
-    def settle_pairs(self, places: I64, baseline_at_ms: I64, candidate_at_ms: I64) -> None:
-        """Both arms' events of these requests, each named once, are settled."""
-        if not len(places):
-            return
-        before = self._newest(places)
-        for arm, at_ms in enumerate((baseline_at_ms, candidate_at_ms)):
-            slices = self._slice[arm]
-            slices[places] = np.maximum(slices[places], self.horizon.of(at_ms))
-        self._recount(before, self._newest(places))
+    def arrive(
+        self, arm: int, ids: Ids, event_at_ms: I64, *, late_ms: int, other_at_ms: I64, free: I64
+    ) -> tuple[I64, I8, I64]:
+        """Take in events of one arm, in offset order; the place, fate and slot of each.
+
+        An event of a request that this arm has spoken of is a repeat. Else it pairs with the other arm's event
+        where that waits. Else it is late where it is older than ``late_ms`` or the other arm's was settled, or it
+        waits.
+        All are settled but those that wait. ``other_at_ms``: by slot, the time of the other arm's waiting
+        events. ``free``: slots for those that will wait, taken from its end; as many as there are events.
+
+        The slot is the one in which it waits, of a pair that of its partner, of a repeat that of the event that it
+        repeats where that waits, else -1.
+        """
+        places = self.enter(ids)
+        fates, slots = np.empty(len(ids), np.int8), np.empty(len(ids), np.int64)
+        changes = np.empty((len(ids), 2), np.int64)
+        changed = _settle(
+            self._table, self.waiting, arm, places, event_at_ms, late_ms, other_at_ms, free,
+            self._oldest, self.horizon.width_ms, fates, slots, changes,
+        )  # fmt: skip
+        self._recount(changes[:changed, 0], changes[:changed, 1])
+        return places, fates, slots
 
     def settle(self, arm: int, places: I64, event_at_ms: I64) -> None:
         """One arm's events of these requests are settled; a request may be named more than once."""
@@ -117,7 +144,7 @@ class Requests:
             return
         distinct = np.unique(places)
         before = self._newest(distinct)
-        np.maximum.at(self._slice[arm], places, self.horizon.of(event_at_ms))
+        np.maximum.at(self._slices[:, arm], places, self.horizon.of(event_at_ms))
         self._recount(before, self._newest(distinct))
 
     def move(self, horizon_ms: int) -> None:
@@ -131,12 +158,11 @@ class Requests:
         return _NEVER + 1 if self.horizon.oldest is None else self.horizon.oldest
 
     def _newest(self, places: I64) -> I64:
-        newest: I64 = np.maximum(self._slice[0][places], self._slice[1][places])
+        newest: I64 = self._slices[places].max(axis=1)
         return newest
 
     def _recount(self, before: I64, after: I64) -> None:
-        changed = after > before
-        for slices, by in ((before[changed], -1), (after[changed], 1)):
+        for slices, by in ((before, -1), (after, 1)):
             for piece, count in _counted(slices[slices >= self._oldest]):
                 self._settled[piece] = self._settled.get(piece, 0) + by * count
         if len(self) > self._max_keys:
@@ -158,74 +184,33 @@ class Requests:
 
     # -- the table -----------------------------------------------------------------------------------------------
 
-    def _keys(self, ids: Objects) -> I64:
-        keys = self._hashed(ids.tolist())
-        keys[keys == _EMPTY] = 1
-        return keys
-
-    def _look(self, keys: I64, ids: Objects) -> tuple[I64, B1]:
-        """The place of each id, or the empty one at which the search for it ended; and which were found."""
-        places = keys & self._mask
-        there = self._hash[places]
-        found: B1 = there == keys
-        rest = np.flatnonzero(~found & (there != _EMPTY))
-        while len(rest):
-            places[rest] = at = (places[rest] + 1) & self._mask
-            there = self._hash[at]
-            same = there == keys[rest]
-            found[rest[same]] = True
-            rest = rest[~same & (there != _EMPTY)]
-        hit = np.flatnonzero(found)
-        asked, stored = ids[hit].tolist(), self._id[places[hit]].tolist()
-        if asked != stored:
-            for row, mine, theirs in zip(hit.tolist(), asked, stored, strict=True):
-                if mine != theirs:
-                    places[row], found[row] = self._look_on(int(places[row]), int(keys[row]), mine)
-        return places, found
-
-    def _look_on(self, place: int, key: int, wanted: str) -> tuple[int, bool]:
-        """The same for one id, from a place on at which another id of the same hash stands."""
-        while True:
-            place = (place + 1) & self._mask
-            there = int(self._hash[place])
-            if there == _EMPTY:
-                return place, False
-            if there == key and self._id[place] == wanted:
-                return place, True
-
-    def _settle_down(self, rows: I64, keys: I64, ids: Objects, places: I64) -> None:
-        """Give the rows places of their own, from the empty ones that their search found; equal ids share one."""
-        at = places[rows]
-        while len(rows):
-            free = self._hash[at] == _EMPTY
-            self._mark[at[free]] = rows[free]
-            taken: B1 = free & (self._mark[at] == rows)
-            mine = at[taken]
-            self._hash[mine], self._id[mine] = keys[rows[taken]], ids[rows[taken]]
-            self.waiting[:, mine], self._slice[:, mine] = _NOWHERE, _NEVER
-            places[rows[taken]] = mine
-            self._used += len(mine)
-            rows, at = rows[~taken], at[~taken]
-            equal: B1 = self._hash[at] == keys[rows]
-            if equal.any():
-                equal[equal] = self._id[at[equal]] == ids[rows[equal]]
-            places[rows[equal]] = at[equal]
-            rows, at = rows[~equal], (at[~equal] + 1) & self._mask
-
-    def _make_places(self, count: int) -> None:
-        """Make the table anew, without what is forgotten, where so many more would fill it too much."""
-        if 16 * (self._used + count) <= _FULL * (self._mask + 1):
+    def _make_places(self, count: int, text_bytes: int) -> None:
+        """Make the table anew, without what is forgotten, where so many more would fill it or its text too much."""
+        used, used_bytes = self._used.tolist()
+        if 16 * (used + count) <= _FULL * len(self._table) and used_bytes + text_bytes + SPARE_BYTES <= len(
+            self._text
+        ):
             return
-        live = (self.waiting != _NOWHERE).any(axis=0) | (self._slice >= self._oldest).any(axis=0)
-        keys, ids = self._hash[live], self._id[live]
-        waiting, slices = self.waiting[:, live], self._slice[:, live]
-        size = _SMALLEST
-        while 16 * (len(keys) + count) > _ROOMY * size:
-            size *= 2
-        self._clear(size)
-        places = keys & self._mask
-        self._settle_down(np.arange(len(keys)), keys, ids, places)
-        self.waiting[:, places], self._slice[:, places] = waiting, slices
+        taken = self._table[:, _TEXT] != _EMPTY
+        live = self._table[
+            taken & ((self.waiting != NOWHERE).any(axis=1) | (self._slices >= self._oldest).any(axis=1))
+        ]
+        ids = _ids(read_only(self._text), live[:, _TEXT])
+        held_bytes = int(ids.size.sum())
+        # As much text as fills up together with the places, at this size of ids.
+        places = max(_SMALLEST, 16 * (len(live) + count) // _ROOMY)
+        share = max(1.0, _FULL * places / 16 / max(1, len(live) + count))
+        self._clear(places, max(_SMALLEST_BYTES, int((held_bytes + text_bytes) * share)))
+        entered = np.empty(len(live), np.int64)
+        keys = self._hashed(ids.buffer, ids.at, ids.size)
+        _enter(self._table, self._text, self._used, ids.buffer, ids.at, ids.size, keys, entered)
+        self._table[entered, _WAITING:] = live[:, _WAITING:]
+        self._moved()
+
+
+def _ids(text: U8, stored: I64) -> Ids:
+    """Ids by where they lie."""
+    return Ids(text, stored & _AT_MASK, (stored >> _AT_BITS & _SIZE_MASK).astype(np.int32))
 
 
 def _counted(slices: I64) -> list[tuple[int, int]]:
@@ -237,3 +222,78 @@ def _counted(slices: I64) -> list[tuple[int, int]]:
         return [(lowest, len(slices))]
     distinct, counts = np.unique(slices, return_counts=True)
     return list(zip(distinct.tolist(), counts.tolist(), strict=True))
+
+
+# -- compiled ------------------------------------------------------------------------------------------------------
+
+_WAITS, _PAIRED, _LATE, _REPEAT = (int(fate) for fate in Fate)
+_NO_SLOTS: Final = -1  # both halves of it are -1
+
+
+@compiled
+def _copy(to: int, source: int, size: int) -> None:
+    """Copy some bytes, and up to seven more."""
+    for done in range(0, size, 8):
+        put(to + done, word(source + done))
+
+
+@compiled
+def _enter(table: Any, text: Any, used: Any, buffer: Any, at: Any, size: Any, keys: Any, places: Any) -> None:
+    """Fill in the place of each id, made where it has none."""
+    ids, texts = address(buffer), address(text)
+    for row in range(len(at)):
+        key, id_at = np.uint64(keys[row]), ids + at[row]
+        # The high half of the hash says where to look, the low bits stand in the place. Source: Lemire, "Fast
+        # random integer generation in an interval", 2019.
+        place: Any = np.int64(((key >> np.uint64(32)) * np.uint64(len(table))) >> np.uint64(32))
+        marked = (np.int64(key) << (_AT_BITS + _SIZE_BITS)) | (np.int64(size[row]) << _AT_BITS)
+        while table[place, _TEXT] != _EMPTY:
+            stored = table[place, _TEXT]
+            if stored & ~_AT_MASK == marked and is_same(texts + (stored & _AT_MASK), id_at, size[row]):
+                break
+            place += 1
+            if place == len(table):
+                place = 0
+        else:
+            _copy(texts + used[1], id_at, size[row])
+            table[place, _TEXT] = marked | used[1]
+            table[place, _WAITING] = _NO_SLOTS
+            table[place, _SLICES] = table[place, _SLICES + 1] = _NEVER
+            used[0] += 1
+            used[1] += size[row]
+        places[row] = place
+
+
+@compiled
+def _settle(
+    table: Any, waiting: Any, arm: int, places: Any, event_at_ms: Any, late_ms: int, other_at_ms: Any, free: Any,
+    oldest: int, width_ms: int, fates: Any, slots: Any, changes: Any,
+) -> int:  # fmt: skip
+    """See :meth:`Requests.arrive`. ``changes``: the newest slice of a request before and after, if it changed."""
+    other, changed, next_free = 1 - arm, 0, len(free)
+    for row in range(len(places)):
+        place = places[row]
+        mine, theirs = table[place, _SLICES + arm], table[place, _SLICES + other]
+        before = max(mine, theirs)
+        slot, partner = waiting[place, arm], waiting[place, other]
+        if slot != NOWHERE or mine >= oldest:
+            fates[row], slots[row] = _REPEAT, slot
+        elif partner != NOWHERE:
+            fates[row], slots[row] = _PAIRED, partner
+            waiting[place, other] = NOWHERE
+            theirs = max(theirs, other_at_ms[partner] // width_ms)
+            table[place, _SLICES + other] = theirs
+        elif event_at_ms[row] < late_ms or theirs >= oldest:
+            fates[row], slots[row] = _LATE, NOWHERE
+        else:
+            next_free -= 1
+            fates[row], slots[row] = _WAITS, free[next_free]
+            waiting[place, arm] = free[next_free]
+            continue
+        mine = max(mine, event_at_ms[row] // width_ms)
+        table[place, _SLICES + arm] = mine
+        after = max(mine, theirs)
+        if after > before:
+            changes[changed, 0], changes[changed, 1] = before, after
+            changed += 1
+    return changed

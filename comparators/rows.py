@@ -13,18 +13,12 @@ from typing import Any, Final, Self
 import numpy as np
 import numpy.typing as npt
 
+from paritygate.schemas.arrays import B1, F64, I8, I32, I64, Objects
 from paritygate.schemas.columns import Codes, EventBatch
+from paritygate.schemas.ids import Ids
 
-B1 = npt.NDArray[np.bool_]
-I8 = npt.NDArray[np.int8]
-I32 = npt.NDArray[np.int32]
-I64 = npt.NDArray[np.int64]
-F64 = npt.NDArray[np.float64]
-Objects = npt.NDArray[np.object_]
-
-#: Column and type, in the order of the fields of :class:`Rows`.
+#: Column and type, in the order of the fields of :class:`Rows` behind the request id.
 COLUMNS: Final[tuple[tuple[str, type], ...]] = (
-    ("request_id", np.object_),
     ("source", np.int8),
     ("offset", np.int64),
     ("event_at_ms", np.int64),
@@ -49,7 +43,7 @@ class Rows:
     ``numbers``: a tuple of the numbers asked for, each None where the event has none; None if none was asked for.
     """
 
-    request_id: Objects
+    request_id: Ids
     source: I8
     offset: I64
     event_at_ms: I64
@@ -64,7 +58,7 @@ class Rows:
     instance: I8
 
     def __len__(self) -> int:
-        return len(self.request_id)
+        return len(self.offset)
 
     def columns(self) -> Iterator[npt.NDArray[Any]]:
         """The arrays, in the order of ``COLUMNS``."""
@@ -73,12 +67,12 @@ class Rows:
 
     def take(self, rows: I64 | B1) -> Self:
         """The given rows, in the given order."""
-        return type(self)(*(column[rows] for column in self.columns()))
+        return type(self)(self.request_id.take(rows), *(column[rows] for column in self.columns()))
 
     @classmethod
     def empty(cls, count: int = 0) -> Self:
         """``count`` rows without content."""
-        return cls(*(np.zeros(count, dtype) for _, dtype in COLUMNS))
+        return cls(Ids.of([""] * count), *(np.zeros(count, dtype) for _, dtype in COLUMNS))
 
     @classmethod
     def of(
@@ -90,7 +84,7 @@ class Rows:
         ``names``: which numbers to keep.
         """
         return cls(
-            request_id=_objects(batch.request_id)[rows],
+            request_id=batch.request_id.take(rows),
             source=np.full(len(rows), source, np.int8),
             offset=batch.offset[rows],
             event_at_ms=event_at_ms,
@@ -99,17 +93,11 @@ class Rows:
             latency_ms=batch.latency_ms[rows],
             confidence=batch.confidence[rows],
             label=_decode(batch.label, rows),
-            output=_objects(batch.output)[rows],
+            output=_decode(batch.output, rows),
             numbers=_numbers(batch, rows, names),
             cell=cell,
             instance=instance,
         )
-
-
-def _objects(values: list[str]) -> Objects:
-    array = np.empty(len(values), np.object_)
-    array[:] = values
-    return array
 
 
 def _numbers(batch: EventBatch, rows: I64, names: Sequence[str]) -> Objects:
@@ -127,7 +115,7 @@ def _or_none(values: F64) -> list[float | None]:
 
 
 def _decode(codes: Codes, rows: I64) -> Objects:
-    """The labels themselves: codes mean something in their own batch only."""
+    """The texts themselves: codes mean something in their own batch only."""
     values = np.empty(len(codes.values) + 1, np.object_)
     values[: len(codes.values)] = codes.values
     decoded: Objects = values[codes.index[rows]]  # index -1 reads the None at the end

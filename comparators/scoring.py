@@ -13,9 +13,9 @@ from typing import Final
 import numpy as np
 
 from paritygate.comparators import scores
-from paritygate.comparators.rows import B1, I64
 from paritygate.comparators.seen import MAX_KEYS, Seen
 from paritygate.comparators.windows import Window
+from paritygate.schemas.arrays import B1, I64
 from paritygate.schemas.outcome import Outcome
 
 #: Measures with a histogram of their own per window; more are counted as ``outcome_overflow``.

@@ -16,7 +16,7 @@ from typing import Final, Generic, TypeVar
 
 import numpy as np
 
-from paritygate.comparators.rows import I64
+from paritygate.schemas.arrays import I64
 
 Key = TypeVar("Key", bound=Hashable)
 

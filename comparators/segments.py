@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from paritygate.comparators.rows import B1, I32, I64
+from paritygate.schemas.arrays import B1, I32, I64
 from paritygate.schemas.columns import Codes, EventBatch, segment_values
 
 #: Value under which all counts that found no place of their own. Always code 0 of its dimension.

@@ -19,6 +19,8 @@ from paritygate.schemas.errors import ConfigError
 
 #: Clamp for events of rollouts that nobody declared; they still move their source's time.
 DEFAULT_MAX_FUTURE_MS: Final = 5_000
+#: What the candidate's latency may be, in times of the baseline's, where no gate says so.
+LATENCY_RATIO: Final = 1.1
 
 _POSITIVE = ("window_ms", "dedupe_ms", "max_pending", "max_seen", "max_values_per_dimension", "max_cells")
 _NOT_NEGATIVE = ("grace_ms", "lateness_ms", "retain_ms", "max_future_ms", "max_examples")
@@ -61,7 +63,7 @@ class JoinSettings:
     max_values_per_dimension: int = 50
     max_cells: int = 2_000
     latency_shifts: tuple[int, ...] = ()
-    latency_ratio: float = 1.1
+    latency_ratio: float = LATENCY_RATIO
     numbers: tuple[NumberRule, ...] = ()
     label_shares: bool = False
     output_rules: OutputRules = field(default_factory=OutputRules)

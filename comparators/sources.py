@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from paritygate.comparators.rows import B1, I64
+from paritygate.schemas.arrays import B1, I64
 
 
 @dataclass(slots=True)

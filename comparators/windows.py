@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from paritygate.comparators.buckets import BUCKET_COUNTS
-from paritygate.comparators.rows import I64
 from paritygate.comparators.segments import Vocabulary
 from paritygate.comparators.tally import COUNT_NAMES, Counts, Tally
+from paritygate.schemas.arrays import I64
 from paritygate.schemas.report import Example
 
 _NAMES = len(COUNT_NAMES)

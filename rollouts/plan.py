@@ -27,8 +27,7 @@ from pydantic import (
     model_serializer,
 )
 
-from paritygate.comparators.measuring import LATENCY_RATIO
-from paritygate.comparators.settings import JoinSettings
+from paritygate.comparators.settings import LATENCY_RATIO, JoinSettings
 from paritygate.gates.measures import LABEL_SHIFT
 from paritygate.gates.spec import KEYS, GateError, GateSpec, parse_gates
 from paritygate.rollouts.complaint import complain, did_you_mean, gate_problem, problem

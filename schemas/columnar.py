@@ -2,8 +2,8 @@
 
 Law: columnar and record-by-record decoding give the same answer for every input, poison and reasons
 included; a record that cannot be read costs itself and nothing else. Whole batches of one known schema
-version, or of JSON, take the columnar way (``layouts``, ``arrow_events``, ``json_events``); what that cannot
-take goes record by record through the codec, which also words every reason.
+version, or of JSON, take the columnar way (``frames``, ``avro_events``, ``json_events``); what that cannot take
+goes record by record through the codec, which also words every reason.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any
+from functools import lru_cache, partial
+from typing import Literal
 
 import numpy as np
-import pyarrow as pa
 
-from paritygate.schemas.arrow_events import defaults, event_batch, sound_rows
+from paritygate.schemas.arrays import B1, I64
+from paritygate.schemas.avro_events import AvroLayout, event_batch, sound_rows
 from paritygate.schemas.codec import ConfluentIds, decode
-from paritygate.schemas.columns import B1, I64, EventBatch
+from paritygate.schemas.columns import EventBatch
 from paritygate.schemas.concatenation import concat
 from paritygate.schemas.dead_letter import Poison
 from paritygate.schemas.errors import DecodeError, InvalidRecordError, PoisonError
-from paritygate.schemas.json_events import JsonLayout, read_events
-from paritygate.schemas.layouts import SAFE_MS, Layout, LayoutError, Rows
+from paritygate.schemas.frames import SAFE_MS, Frames, LayoutError, read_frames
+from paritygate.schemas.json_events import read_events
 from paritygate.schemas.prediction import PredictionEvent
 from paritygate.schemas.record_batches import Record, RecordBatch, read_record, records, split
 from paritygate.schemas.registry import REGISTRY, SINGLE_OBJECT, Registry
@@ -38,7 +38,7 @@ JSON_RUN_BYTES = 256 << 10
 _FIRST_BYTES = 4 << 10
 
 _Body = bytes | memoryview
-_JSON = JsonLayout()
+_Layout = AvroLayout | Literal["json"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,14 +98,14 @@ def decode_batches(
 class _Run:
     """Consecutive batches of one layout, waiting for their call."""
 
-    layout: Layout | JsonLayout
+    layout: _Layout
     batches: list[tuple[RecordBatch, _Body]] = field(default_factory=list)
     size_bytes: int = 0
 
     @property
     def limit_bytes(self) -> int:
         """Size beyond which the run is decoded."""
-        return JSON_RUN_BYTES if isinstance(self.layout, JsonLayout) else MAX_RUN_BYTES
+        return JSON_RUN_BYTES if self.layout == "json" else MAX_RUN_BYTES
 
 
 class _Decoder:
@@ -150,7 +150,7 @@ class _Decoder:
         self._finish_run()
         self._finish_events()
 
-    def _layout(self, batch: RecordBatch, body: _Body) -> Layout | JsonLayout | None:
+    def _layout(self, batch: RecordBatch, body: _Body) -> _Layout | None:
         """The layout of a batch judging by its first record, ``None`` where it must go record by record."""
         if not batch.count or not -SAFE_MS <= batch.base_timestamp_ms <= SAFE_MS:
             return None
@@ -160,11 +160,10 @@ class _Decoder:
         if first.key is None or first.headers or not first.value:
             return None
         if first.value.startswith(b"{"):
-            return _JSON
+            return "json"
         if not first.value.startswith(SINGLE_OBJECT):
             return None
-        known = self.layouts.get(int.from_bytes(first.value[2:10], "little"))
-        return known[0] if known else None
+        return self.layouts.get(int.from_bytes(first.value[2:10], "little"))
 
     def _finish_run(self) -> None:
         run, self._run = self._run, None
@@ -182,21 +181,15 @@ class _Decoder:
             self.pieces.append(EventBatch.of(self.topic, self.partition, self._events))
             self._events = []
 
-    def _read_columns(self, layout: Layout | JsonLayout, batches: Sequence[tuple[RecordBatch, _Body]]) -> bool:
+    def _read_columns(self, layout: _Layout, batches: Sequence[tuple[RecordBatch, _Body]]) -> bool:
         """Decode batches in one call; false, with nothing kept, where that cannot be done."""
         try:
-            rows = layout.read([(batch.count, body) for batch, body in batches])
-            offset, appended_at_ms = _places(rows, [batch for batch, _ in batches])
+            frames = read_frames([(batch.count, body) for batch, body in batches])
+            offset, appended_at_ms = _places(frames, [batch for batch, _ in batches])
             new = offset >= self.start_offset
-            if isinstance(layout, JsonLayout):
-                piece, poison = self._json_piece(
-                    rows, batches, kept=new, offset=offset, appended_at_ms=appended_at_ms
-                )
-            else:
-                piece, poison = self._avro_piece(
-                    layout, rows, batches, kept=new, offset=offset, appended_at_ms=appended_at_ms
-                )
-        except (LayoutError, pa.ArrowException):
+            read = self._json_piece if layout == "json" else partial(self._avro_piece, layout)
+            piece, poison = read(frames, batches, kept=new, offset=offset, appended_at_ms=appended_at_ms)
+        except LayoutError:
             return False
         self._finish_events()
         self.pieces.append(piece)
@@ -205,42 +198,41 @@ class _Decoder:
 
     def _avro_piece(
         self,
-        layout: Layout,
-        rows: Rows,
+        layout: AvroLayout,
+        frames: Frames,
         batches: Sequence[tuple[RecordBatch, _Body]],
         *,
         kept: B1,
         offset: I64,
         appended_at_ms: I64,
     ) -> tuple[EventBatch, list[Poison]]:
-        sound = sound_rows(rows)
-        found = self._codec_reads(rows, batches, np.flatnonzero(kept & ~sound).tolist())
+        columns = layout.read(frames)
+        sound = sound_rows(frames, columns)
+        found = self._codec_reads(frames, batches, np.flatnonzero(kept & ~sound).tolist())
         if any(not isinstance(it, Poison) for it in found.values()):
             raise LayoutError("a row that is sound after all")
-        _, filled = self.layouts[layout.schema.fingerprint]
+        kept &= sound
+        if not kept.all():
+            # Read again: what the others name is in no vocabulary.
+            columns, offset, appended_at_ms = layout.read(frames.take(kept)), offset[kept], appended_at_ms[kept]
         piece = event_batch(
-            self.topic,
-            self.partition,
-            rows,
-            kept=kept & sound,
-            offset=offset,
-            appended_at_ms=appended_at_ms,
-            filled=filled,
-        )
+            self.topic, self.partition, columns,
+            offset=offset, appended_at_ms=appended_at_ms, filled=layout.filled,
+        )  # fmt: skip
         return piece, [it for it in found.values() if isinstance(it, Poison)]
 
     def _json_piece(
         self,
-        rows: Rows,
+        frames: Frames,
         batches: Sequence[tuple[RecordBatch, _Body]],
         *,
         kept: B1,
         offset: I64,
         appended_at_ms: I64,
     ) -> tuple[EventBatch, list[Poison]]:
-        events = read_events(rows)
+        events = read_events(frames)
         poison: list[Poison] = []
-        for row, it in self._codec_reads(rows, batches, [i for i in events.doubtful if kept[i]]).items():
+        for row, it in self._codec_reads(frames, batches, [i for i in events.doubtful if kept[i]]).items():
             if isinstance(it, Poison):
                 poison.append(it)
                 kept[row] = False
@@ -249,16 +241,16 @@ class _Decoder:
         return events.batch(self.topic, self.partition, kept, offset, appended_at_ms), poison
 
     def _codec_reads(
-        self, rows: Rows, batches: Sequence[tuple[RecordBatch, _Body]], doubtful: Iterable[int]
+        self, frames: Frames, batches: Sequence[tuple[RecordBatch, _Body]], doubtful: Iterable[int]
     ) -> dict[int, Poison | PredictionEvent]:
         """Some rows as the codec sees them: the event, or the reason why there is none."""
         found: dict[int, Poison | PredictionEvent] = {}
         copies: dict[int, bytes] = {}
         for row in doubtful:
-            place = int(rows.batch[row])
+            place = int(frames.batch[row])
             batch, body = batches[place]
             copy = copies.get(place) or copies.setdefault(place, bytes(body))
-            record, _ = read_record(batch, copy, int(rows.start[row]))
+            record, _ = read_record(batch, copy, int(frames.start[row]))
             try:
                 found[row] = self._event(record)
             except PoisonError as e:
@@ -324,30 +316,25 @@ def _poison(record: Record, error: PoisonError) -> Poison:
     )
 
 
-def _places(rows: Rows, batches: Sequence[RecordBatch]) -> tuple[I64, I64]:
+def _places(frames: Frames, batches: Sequence[RecordBatch]) -> tuple[I64, I64]:
     """Offset and timestamp of every row.
 
     :raises LayoutError: offsets that do not rise within their batch's bounds.
     """
     base = np.array([b.base_offset for b in batches], np.int64)
     last = np.array([b.last_offset for b in batches], np.int64)
-    offset = base[rows.batch] + rows.offset_delta
-    if (rows.offset_delta < 0).any() or (offset > last[rows.batch]).any() or (np.diff(offset) <= 0).any():
+    offset = base[frames.batch] + frames.offset_delta
+    if (frames.offset_delta < 0).any() or (offset > last[frames.batch]).any() or (np.diff(offset) <= 0).any():
         raise LayoutError("offsets out of order")
     base_ms = np.array([b.base_timestamp_ms for b in batches], np.int64)
     max_ms = np.array([b.max_timestamp_ms for b in batches], np.int64)
-    by_broker = np.array([b.is_log_append_time for b in batches], np.bool_)[rows.batch]
-    return offset, np.where(by_broker, max_ms[rows.batch], base_ms[rows.batch] + rows.delta_ms)
+    by_broker = np.array([b.is_log_append_time for b in batches], np.bool_)[frames.batch]
+    return offset, np.where(by_broker, max_ms[frames.batch], base_ms[frames.batch] + frames.delta_ms)
 
 
 @lru_cache(maxsize=16)
-def _layouts(registry: Registry) -> dict[int, tuple[Layout, dict[str, Any]]]:
-    """Layout and filled-in defaults by fingerprint, for every version that needs no schema resolution."""
+def _layouts(registry: Registry) -> dict[int, AvroLayout]:
+    """Layout by fingerprint, of every version that needs no schema resolution."""
     reader = registry.newest("PredictionEvent")
-    found: dict[int, tuple[Layout, dict[str, Any]]] = {}
-    for schema in registry.versions("PredictionEvent"):
-        layout = Layout.of(schema)
-        filled = None if layout is None else defaults(layout, reader)
-        if layout is not None and filled is not None:
-            found[schema.fingerprint] = (layout, filled)
-    return found
+    found = {s.fingerprint: AvroLayout.of(s, reader) for s in registry.versions("PredictionEvent")}
+    return {fingerprint: layout for fingerprint, layout in found.items() if layout is not None}

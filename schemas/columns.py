@@ -1,8 +1,7 @@
 """EventBatch: prediction events of one topic partition as a struct of arrays, in offset order.
 
-This is what the decoder hands to the comparators: no Python object per event on the hot path except the
-strings that must be compared whole (request id) or read (output). numpy is imported here and nowhere else
-in ``schemas/``: services that only publish never load this module.
+This is what the decoder hands to the comparators: no Python object per event on the hot path. Services that only
+publish never load this module, nor numpy.
 """
 
 from __future__ import annotations
@@ -11,16 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
+from paritygate.schemas.arrays import B1, F64, I8, I32, I64
+from paritygate.schemas.ids import Ids
 from paritygate.schemas.prediction import ARMS, ROLES, STATUSES, PredictionEvent
-
-I64 = npt.NDArray[np.int64]
-I32 = npt.NDArray[np.int32]
-I8 = npt.NDArray[np.int8]
-F64 = npt.NDArray[np.float64]
-B1 = npt.NDArray[np.bool_]
-
 
 #: The trace id of a row.
 TraceOf = Callable[[int], str]
@@ -71,7 +64,7 @@ class EventBatch:
     partition: int
     offset: I64
     appended_at_ms: I64
-    request_id: list[str]
+    request_id: Ids
     rollout_id: Codes
     arm: I8
     role: I8
@@ -81,7 +74,7 @@ class EventBatch:
     model_version: Codes
     label: Codes
     confidence: F64
-    output: list[str]
+    output: Codes
     endpoint: Codes
     instance_id: Codes
     error_type: Codes
@@ -94,14 +87,13 @@ class EventBatch:
 
     def take(self, rows: I64) -> EventBatch:
         """The given rows, in the given order."""
-        picked = rows.tolist()
         return EventBatch(
             topic=self.topic, partition=self.partition, offset=self.offset[rows],
-            appended_at_ms=self.appended_at_ms[rows], request_id=[self.request_id[i] for i in picked],
+            appended_at_ms=self.appended_at_ms[rows], request_id=self.request_id.take(rows),
             rollout_id=self.rollout_id.take(rows), arm=self.arm[rows], role=self.role[rows],
             event_at_ms=self.event_at_ms[rows], latency_ms=self.latency_ms[rows], status=self.status[rows],
             model_version=self.model_version.take(rows), label=self.label.take(rows),
-            confidence=self.confidence[rows], output=[self.output[i] for i in picked],
+            confidence=self.confidence[rows], output=self.output.take(rows),
             endpoint=self.endpoint.take(rows), instance_id=self.instance_id.take(rows),
             error_type=self.error_type.take(rows),
             segments={k: v.take(rows) for k, v in self.segments.items()},
@@ -120,7 +112,7 @@ class EventBatch:
             topic=topic, partition=partition,
             offset=np.array([o for o, _, _ in events], np.int64),
             appended_at_ms=np.array([t for _, t, _ in events], np.int64),
-            request_id=[e.request_id for e in rows],
+            request_id=Ids.of([e.request_id for e in rows]),
             rollout_id=Codes.of([e.rollout_id for e in rows]),
             arm=np.array([ARMS.index(e.arm) for e in rows], np.int8),
             role=np.array([ROLES.index(e.role) for e in rows], np.int8),
@@ -130,7 +122,7 @@ class EventBatch:
             model_version=Codes.of([e.model_version for e in rows]),
             label=Codes.of([e.label for e in rows]),
             confidence=np.array([nan if e.confidence is None else e.confidence for e in rows], np.float64),
-            output=[e.output for e in rows],
+            output=Codes.of([e.output for e in rows]),
             endpoint=Codes.of([e.endpoint for e in rows]),
             instance_id=Codes.of([e.instance_id for e in rows]),
             error_type=Codes.of([e.error_type for e in rows]),
@@ -138,10 +130,6 @@ class EventBatch:
             measures={m: np.array([e.measures.get(m, nan) for e in rows], np.float64) for m in names},
             trace_of=[e.trace_id for e in rows].__getitem__,
         )  # fmt: skip
-
-    def order_by_offset(self) -> EventBatch:
-        """The same events sorted by offset."""
-        return self.take(np.argsort(self.offset, kind="stable").astype(np.int64))
 
 
 def segment_values(batch: EventBatch, dimensions: Sequence[str]) -> Mapping[str, Codes]:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from paritygate.schemas.columns import Codes, EventBatch, TraceOf
+from paritygate.schemas.ids import Ids
 
 
 def concat(topic: str, partition: int, pieces: Sequence[EventBatch]) -> EventBatch:
@@ -36,11 +37,11 @@ def concat(topic: str, partition: int, pieces: Sequence[EventBatch]) -> EventBat
     nan = [np.full(n, np.nan) for n in lengths]
     return EventBatch(
         topic=topic, partition=partition, offset=numbers("offset"), appended_at_ms=numbers("appended_at_ms"),
-        request_id=[r for p in pieces for r in p.request_id],
+        request_id=Ids.concat([p.request_id for p in pieces]),
         rollout_id=codes("rollout_id"), arm=numbers("arm"), role=numbers("role"),
         event_at_ms=numbers("event_at_ms"), latency_ms=numbers("latency_ms"), status=numbers("status"),
         model_version=codes("model_version"), label=codes("label"), confidence=numbers("confidence"),
-        output=[o for p in pieces for o in p.output],
+        output=codes("output"),
         endpoint=codes("endpoint"), instance_id=codes("instance_id"), error_type=codes("error_type"),
         segments={d: _merge([p.segments.get(d, none[i]) for i, p in enumerate(pieces)]) for d in dimensions},
         measures={m: np.concatenate([p.measures.get(m, nan[i]) for i, p in enumerate(pieces)]) for m in measures},

@@ -10,14 +10,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, pairwise
+from itertools import chain
 from typing import Any, Final
 
 import numpy as np
 import orjson
 
-from paritygate.schemas.columns import B1, I64, Codes, EventBatch
-from paritygate.schemas.layouts import LayoutError, Rows, read_frames, string_offsets
+from paritygate.schemas.arrays import B1, I32, I64, U8
+from paritygate.schemas.columns import Codes, EventBatch
+from paritygate.schemas.compiled import compiled
+from paritygate.schemas.frames import Frames
+from paritygate.schemas.ids import Ids
 from paritygate.schemas.prediction import ARMS, MAX_REQUEST_ID_BYTES, ROLES, STATUSES, PredictionEvent
 from paritygate.schemas.rules import MAX_AT_MS, MAX_EVENT_BYTES
 
@@ -48,18 +51,7 @@ _DUMMY: Final[dict[str, Any]] = {
     "latency_ms": 0.0, "status": "ok", "model_version": "",
 }  # fmt: skip
 _QUOTE, _COLON, _BACKSLASH, _BRACE = (ord(c) for c in '":\\{')
-_SPACES: Final = np.frombuffer(b" \t\n\r", np.uint8)
-
-
-class JsonLayout:
-    """JSON events in record batches, beside the layouts of Avro's schema versions."""
-
-    def read(self, bodies: Sequence[tuple[int, bytes | memoryview]]) -> Rows:
-        """The records of whole batches, with the value as it came.
-
-        :raises LayoutError: headers, keys or values that are null, or no record batch at all.
-        """
-        return read_frames(bodies)
+_SPACES: Final = (32, 9, 10, 13)
 
 
 @dataclass(slots=True)
@@ -94,12 +86,12 @@ class JsonEvents:
         segments, measures = columns["segments"], columns["measures"]
         return EventBatch(
             topic=topic, partition=partition, offset=offset, appended_at_ms=appended_at_ms,
-            request_id=columns["request_id"], rollout_id=codes("rollout_id"), arm=symbols("arm"),
+            request_id=Ids.of(columns["request_id"]), rollout_id=codes("rollout_id"), arm=symbols("arm"),
             role=symbols("role"), event_at_ms=np.array(columns["event_at_ms"], np.int64),
             latency_ms=np.array(columns["latency_ms"], np.float64), status=symbols("status"),
             model_version=codes("model_version"), label=codes("label"),
             confidence=np.array([nan if v is None else v for v in sure] if None in sure else sure, np.float64),
-            output=columns["output"], endpoint=codes("endpoint"), instance_id=codes("instance_id"),
+            output=codes("output"), endpoint=codes("endpoint"), instance_id=codes("instance_id"),
             error_type=codes("error_type"),
             segments={d: Codes.of([s.get(d) for s in segments]) for d in _keys(segments)},
             measures={m: np.array([s.get(m, nan) for s in measures], np.float64) for m in _keys(measures)},
@@ -107,16 +99,11 @@ class JsonEvents:
         )  # fmt: skip
 
 
-def read_events(rows: Rows) -> JsonEvents:
-    """Read the values of some records.
-
-    :raises LayoutError: a key that is not UTF-8.
-    """
-    values = rows.fields["value"]
-    offsets = string_offsets(values)
-    text = np.frombuffer(values.buffers()[2] or b"", np.uint8)
-    docs, doubtful = _documents(text.tobytes(), offsets)
-    for row in np.flatnonzero((rows.value_bytes > MAX_EVENT_BYTES) | (_first(text, offsets) != _BRACE)).tolist():
+def read_events(frames: Frames) -> JsonEvents:
+    """Read the values of some records."""
+    text, begin = frames.buffer, frames.value_at
+    docs, doubtful = _documents(frames)
+    for row in np.flatnonzero((frames.value_size > MAX_EVENT_BYTES) | (text[begin] != _BRACE)).tolist():
         docs[row] = {}
         doubtful.add(row)
     columns = _columns(docs, doubtful)
@@ -125,10 +112,10 @@ def read_events(rows: Rows) -> JsonEvents:
     for name, allowed in (("segments", _TEXT), ("measures", _NUMBER)):
         doubtful.update(_wrong_maps(columns[name], allowed))
     _blank(columns, doubtful)
-    pairs = sum(np.fromiter(map(len, maps), np.int64, len(rows))
+    pairs = sum(np.fromiter(map(len, maps), np.int64, len(frames))
                 for maps in (docs, columns["segments"], columns["measures"]))  # fmt: skip
-    doubtful.update(np.flatnonzero(_colons(text, offsets) != pairs).tolist())
-    doubtful.update(_unsound(columns, rows))
+    doubtful.update(np.flatnonzero(_colons(text, begin, frames.value_size) != pairs).tolist())
+    doubtful.update(_unsound(columns, frames))
     _blank(columns, doubtful)
     return JsonEvents(columns, sorted(doubtful))
 
@@ -141,14 +128,11 @@ def _blank(columns: dict[str, list[Any]], doubtful: Collection[int]) -> None:
             column[row] = placeholder
 
 
-def _first(text: Any, offsets: Any) -> Any:
-    """The first byte of each row; of empty ones, that of the next, or 0."""
-    return np.append(text, np.uint8(0))[offsets[:-1]]
-
-
-def _documents(text: bytes, offsets: Any) -> tuple[list[dict[str, Any]], set[int]]:
+def _documents(frames: Frames) -> tuple[list[dict[str, Any]], set[int]]:
     """The object of each row; an empty one, and doubt, where there is none."""
-    values = [text[begin:end] for begin, end in pairwise(offsets.tolist())]
+    text = memoryview(frames.buffer)  # type: ignore[arg-type]
+    ends = frames.value_at + frames.value_size
+    values = [text[begin:end] for begin, end in zip(frames.value_at.tolist(), ends.tolist(), strict=True)]
     doubtful: set[int] = set()
     try:
         docs = list(map(orjson.loads, values))
@@ -189,17 +173,13 @@ def _wrong_maps(maps: Sequence[Any], allowed: frozenset[type]) -> Iterator[int]:
         yield from (i for i, m in enumerate(maps) if type(m) is dict and not set(map(type, m.values())) <= allowed)
 
 
-def _unsound(columns: dict[str, list[Any]], rows: Rows) -> list[int]:
+def _unsound(columns: dict[str, list[Any]], frames: Frames) -> list[int]:
     """Rows that may break a rule on prediction events or on their key; types are right here."""
-    try:
-        keys = rows.key.to_numpy(zero_copy_only=False).tolist()
-    except UnicodeDecodeError:
-        raise LayoutError("a key that is not UTF-8") from None
     ids, times = columns["request_id"], columns["event_at_ms"]
     rollouts, waited = columns["rollout_id"], columns["latency_ms"]
     found: list[int] = []
-    if keys != ids:
-        found.extend(i for i, (key, request_id) in enumerate(zip(keys, ids, strict=True)) if key != request_id)
+    keys = Ids(frames.buffer, frames.key_at, frames.key_size)
+    found.extend(np.flatnonzero(~Ids.of(ids).equal(keys)).tolist())
     # A character has at most 4 bytes: whether longer ids are too long is left to the codec.
     if min(map(len, ids)) < 1 or max(map(len, ids)) > MAX_REQUEST_ID_BYTES // 4:
         found.extend(i for i, text in enumerate(ids) if not 1 <= len(text) <= MAX_REQUEST_ID_BYTES // 4)
@@ -215,20 +195,29 @@ def _unsound(columns: dict[str, list[Any]], rows: Rows) -> list[int]:
     return found
 
 
-def _colons(text: Any, offsets: Any) -> I64:
+def _colons(text: U8, at: I64, size: I32) -> I64:
     """Colons outside of strings in each row, or more; -1 where that cannot be said.
 
     Such a colon follows the closing quote of a key, at once or after white space. A quote inside of a string
     has a backslash before it; a key that ends with a backslash has two.
     """
-    first, last = int(offsets[0]), int(offsets[-1])
-    at = np.flatnonzero(text[first:last] == _COLON) + first
-    quoted = text[at - 1] == _QUOTE
-    escaped = quoted & (text[at - 2] == _BACKSLASH)
-    unclear = (escaped & (text[at - 3] == _BACKSLASH)) | np.isin(text[at - 1], _SPACES)
-    counts: I64 = np.diff(np.searchsorted(at[quoted & ~escaped], offsets)).astype(np.int64)
-    if unclear.any():
-        counts[np.diff(np.searchsorted(at[unclear], offsets)) > 0] = -1
+    counts: I64 = _count_colons(text, at, size)
+    return counts
+
+
+@compiled
+def _count_colons(text: Any, at: Any, size: Any) -> Any:
+    counts = np.zeros(len(at), np.int64)
+    for row in range(len(at)):
+        for i in range(at[row] + 3, at[row] + size[row]):
+            if text[i] != _COLON:
+                continue
+            before = text[i - 1]
+            if before == _QUOTE and text[i - 2] != _BACKSLASH:
+                counts[row] += 1
+            elif before in _SPACES or (before == _QUOTE and text[i - 3] == _BACKSLASH):
+                counts[row] = -1
+                break
     return counts
 
 

@@ -25,12 +25,12 @@ from paritygate.schemas.codec import ConfluentIds
 from paritygate.schemas.errors import BrokerUnavailableError, ConfigError
 from paritygate.schemas.topics import BULK, TOPICS
 from paritygate.streams.app import Spine, state_topic
-from paritygate.streams.collector import relax_collector
 from paritygate.streams.connect import aiokafka_config
-from paritygate.streams.lean import load_all
 from paritygate.streams.log_lines import described, start_logging
+from paritygate.streams.memory import keep_freed_memory, relax_collector
 from paritygate.streams.metrics import WorkerMetrics
 from paritygate.streams.settings import WorkerSettings
+from paritygate.streams.warm import warm_up
 
 log = logging.getLogger(__name__)
 
@@ -146,8 +146,8 @@ def run_worker(settings: WorkerSettings, confluent_ids: ConfluentIds | None = No
     :raises ParityGateError: before anything is started, when it cannot work.
     """
     start_logging(settings.log_level)
-    load_all()
     asyncio.run(check_cluster(settings))
+    warm_up()
     metrics = WorkerMetrics()
     _serve_metrics(settings, metrics)
     try:
@@ -161,6 +161,7 @@ def run_worker(settings: WorkerSettings, confluent_ids: ConfluentIds | None = No
     worker = Process(Spine(settings, metrics, confluent_ids), loop)
     try:
         relax_collector()
+        keep_freed_memory()
         worker.execute_from_commandline()
     except SystemExit as e:
         return worker.say_end(e.code if isinstance(e.code, int) else 1)

@@ -1,6 +1,6 @@
 """How fast the parts of the hot path could be: each part's least work alone, on the benchmark's own records.
 
-Law: a limit is what the libraries under a part take for the same records and nothing else, in processor time of one
+Law: a limit is what the least work of a part takes for the same records and nothing else, in processor time of one
 thread; ``fetch`` alone waits for the broker and is told in wall time. What the worker takes beyond them is ours.
 """
 
@@ -12,14 +12,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pyruhvro
 
 from joining.feeder import BATCH_BYTES
 from joining.stage import Stage
 from joining.traffic import ARMS, CHUNK, Chunk, Traffic
-from joining.wire import batches, varint
+from joining.wire import batches
+from paritygate.schemas.avro_events import AvroLayout
 from paritygate.schemas.columnar import decode_batches
-from paritygate.schemas.layouts import Layout
+from paritygate.schemas.frames import read_frames
 from paritygate.schemas.record_batches import split
 from paritygate.schemas.registry import REGISTRY
 from paritygate.streams.fetch import BatchFetcher
@@ -65,15 +65,14 @@ def _fetched(chunk: Chunk, arm: int) -> bytes:
 
 
 def _decode_natively(data: bytes) -> Any:
-    """The one call that makes Arrow columns of record batches."""
-    layout = Layout.of(REGISTRY.newest("PredictionEvent"))
+    """The two compiled passes over the bytes: framing, then fields into columns."""
+    layout = AvroLayout.of(REGISTRY.newest("PredictionEvent"), REGISTRY.newest("PredictionEvent"))
     assert layout is not None
-    bodies = [varint(batch.count) + bytes(batch.body()) + b"\0" for batch in split(data, 0).batches]
-    return pyruhvro.deserialize_array(bodies, layout.wire)
+    return layout.layout.read(read_frames([(batch.count, batch.body()) for batch in split(data, 0).batches]))
 
 
 def _ids(data: bytes) -> list[str]:
-    return decode_batches("t", 0, data, 0).batch.request_id
+    return decode_batches("t", 0, data, 0).batch.request_id.decoded()
 
 
 def _probe(ids: list[str]) -> None:

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from paritygate.schemas.columns import Codes, EventBatch
+from paritygate.schemas.ids import Ids
 
 
 def same_codes(left: Codes, right: Codes) -> bool:
@@ -23,6 +24,8 @@ def assert_same(left: EventBatch, right: EventBatch) -> None:
         a, b = getattr(left, field.name), getattr(right, field.name)
         if field.name == "trace_of":
             assert [a(i) for i in range(len(left))] == [b(i) for i in range(len(right))]
+        elif isinstance(a, Ids):
+            assert a.decoded() == b.decoded(), field.name
         elif isinstance(a, Codes):
             assert same_codes(a, b), field.name
         elif isinstance(a, np.ndarray):

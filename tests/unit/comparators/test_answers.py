@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from paritygate.comparators.answers import OutputChecks
 from paritygate.comparators.diff import DiffRules, diff, read_output
-from paritygate.comparators.rows import Objects
 from paritygate.comparators.validation import OutputRules, OutputValidator
+from paritygate.schemas.arrays import Objects
 
 KEYS = st.sampled_from(["prediction", "confidence", "model_version", "x", ""])
 SCALARS = (

@@ -14,6 +14,7 @@ from paritygate.comparators.pairing import BASELINE, CANDIDATE
 from paritygate.comparators.rows import Rows
 from paritygate.comparators.tally import COUNT_NAMES
 from paritygate.comparators.validation import OutputRules
+from paritygate.schemas.ids import Ids
 from paritygate.schemas.prediction import ROLES, STATUSES, Role, Status
 
 CHECKS = OutputChecks(
@@ -25,7 +26,7 @@ GOOD, BROKEN = '{"p":1,"v":1}', "{}"
 def row(status: Status = Status.OK, role: Role = Role.PRIMARY, **changes: Any) -> Rows:
     """One row."""
     made = Rows.empty(1)
-    made.request_id[0] = "r"
+    made.request_id = Ids.of(["r"])
     made.status[0], made.role[0] = STATUSES.index(status), ROLES.index(role)
     made.latency_ms[0], made.output[0], made.label[0] = 5.0, GOOD, None
     for name, value in changes.items():

@@ -9,31 +9,33 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paritygate.comparators.requests import Requests, hashes
-from paritygate.comparators.rows import I64, Objects
+from paritygate.comparators.requests import Fate, Requests
+from paritygate.schemas.arrays import I32, I64, U8
+from paritygate.schemas.ids import Ids, hashes
 
 BASELINE, CANDIDATE = 0, 1
-
-
-def texts(ids: Sequence[str]) -> Objects:
-    array = np.empty(len(ids), np.object_)
-    array[:] = ids
-    return array
 
 
 def times(*at_ms: int) -> I64:
     return np.array(at_ms, np.int64)
 
 
-def colliding(ids: Sequence[str]) -> I64:
+def colliding(buffer: U8, at: I64, size: I32) -> I64:
     """A hash of three values, 0 among them: almost all ids fall together."""
-    return np.array([sum(map(ord, text)) % 3 for text in ids], np.int64)
+    return np.array(
+        [buffer[a : a + s].sum() % 3 for a, s in zip(at.tolist(), size.tolist(), strict=True)], np.int64
+    )
+
+
+def settle_pairs(requests: Requests, ids: Sequence[str], baseline_at_ms: I64, candidate_at_ms: I64) -> None:
+    places = requests.enter(Ids.of(ids))
+    requests.settle(BASELINE, places, baseline_at_ms)
+    requests.settle(CANDIDATE, places, candidate_at_ms)
 
 
 def settled(requests: Requests, arm: int, ids: Sequence[str]) -> set[str]:
     """Which of the ids are remembered as settled."""
-    at = requests.find(texts(ids))
-    known = (at >= 0) & requests.is_settled(arm, at)
+    known = requests.is_settled(arm, requests.enter(Ids.of(ids)))
     return {text for text, is_known in zip(ids, known.tolist(), strict=True) if is_known}
 
 
@@ -42,46 +44,51 @@ def test_equal_ids_share_a_place_and_others_never_do(hashed: object) -> None:
     """Also where every hash falls together, in one batch, across batches, and after the table was made anew."""
     requests = Requests(1_000, hashed=hashed)  # type: ignore[arg-type]
     ids = [f"r{n}" for n in (*range(150), *range(0, 150, 7), *range(149, -1, -3))]
-    places = requests.enter(texts(ids))
+    places = requests.enter(Ids.of(ids))
     place_of = dict(zip(ids, places.tolist(), strict=True))
     assert [place_of[i] for i in ids] == places.tolist()
     assert len(set(place_of.values())) == len(place_of) == 150
 
     again = [f"r{n}" for n in range(140, 160)]
-    assert [place_of.get(i) for i in again[:10]] == requests.enter(texts(again)).tolist()[:10]
-    assert (requests.find(texts(["nobody"])) == -1).all()
+    assert [place_of.get(i) for i in again[:10]] == requests.enter(Ids.of(again)).tolist()[:10]
 
 
-def test_the_first_of_equal_places_is_told() -> None:
-    """In the order of the rows, whatever stood there before."""
+def test_equal_ids_of_a_batch_are_one_request() -> None:
+    """In the order of the rows: the first waits, the others repeat it, from its slot."""
     requests = Requests(1_000)
-    for ids in (["a", "b", "a", "c", "b", "a"], ["c", "a", "c"]):
-        first = requests.is_first(requests.enter(texts(ids)))
-        assert first.tolist() == [i == ids.index(text) for i, text in enumerate(ids)]
+    ids = ["a", "b", "a", "c", "b", "a"]
+    places, fates, slots = requests.arrive(
+        BASELINE, Ids.of(ids), times(*range(6)), late_ms=0, other_at_ms=times(), free=times(5, 4, 3, 2, 1, 0)
+    )
+
+    assert places.tolist() == requests.enter(Ids.of(ids)).tolist()
+    assert [Fate(f).name for f in fates] == ["WAITS", "WAITS", "REPEAT", "WAITS", "REPEAT", "REPEAT"]
+    assert slots.tolist() == [0, 1, 0, 2, 1, 0]
 
 
 def test_what_is_forgotten_leaves_the_table() -> None:
     """A million ids come and go: places for what is remembered; what waits stays, wherever it is moved."""
     requests = Requests(1_000)
-    waits = requests.enter(texts(["waits"]))
-    requests.waiting[BASELINE, waits] = 7
+    waits = requests.enter(Ids.of(["waits"]))
+    requests.waiting[waits, BASELINE] = 7
     for turn in range(100):
-        ids = texts([f"{turn}-{n}" for n in range(10_000)])
+        ids = [f"{turn}-{n}" for n in range(10_000)]
         at_ms = np.full(10_000, turn * 1_000)
-        requests.settle_pairs(requests.enter(ids), at_ms, at_ms)
+        settle_pairs(requests, ids, at_ms, at_ms)
         requests.move(turn * 1_000)
         assert len(requests) <= 20_000
-        assert len(settled(requests, BASELINE, ids.tolist())) == 10_000
-    assert requests._mask < 1 << 18
-    assert requests.ids(BASELINE) == ["waits"]
-    assert requests.waiting[BASELINE, requests.find(texts(["waits"]))].tolist() == [7]
+        assert len(settled(requests, BASELINE, ids)) == 10_000
+    assert len(requests._table) <= 1 << 16
+    assert len(requests._text) < 1 << 20
+    assert requests.ids(requests.waits(BASELINE)).decoded() == ["waits"]
+    assert requests.waiting[requests.enter(Ids.of(["waits"])), BASELINE].tolist() == [7]
 
 
 def test_a_repeat_is_known_for_dedupe_ms_after_it_could_settle() -> None:
     """Whatever the place in its slice: known at least ``dedupe_ms``, forgotten after twice that."""
     for at_ms in (10_000, 10_500, 10_999):
         requests = Requests(1_000)
-        requests.settle(BASELINE, requests.enter(texts(["a"])), times(at_ms))
+        requests.settle(BASELINE, requests.enter(Ids.of(["a"])), times(at_ms))
         requests.move(at_ms + 1_000)
         assert settled(requests, BASELINE, ["a", "b"]) == {"a"}
         assert settled(requests, CANDIDATE, ["a"]) == set()
@@ -92,7 +99,7 @@ def test_a_repeat_is_known_for_dedupe_ms_after_it_could_settle() -> None:
 def test_a_horizon_that_steps_back_forgets_nothing_more() -> None:
     """Ids were once forgotten when the watermark stepped back and on again (two rotations in a row)."""
     requests = Requests(1_000)
-    requests.settle_pairs(requests.enter(texts(["a"])), times(10_000), times(10_000))
+    settle_pairs(requests, ["a"], times(10_000), times(10_000))
     for horizon_ms in (10_900, 9_900, 11_000, 9_000, 11_100):
         requests.move(horizon_ms)
 
@@ -102,7 +109,7 @@ def test_a_horizon_that_steps_back_forgets_nothing_more() -> None:
 def test_arms_that_disagree_on_time_are_remembered_by_their_own() -> None:
     """The older stamp is forgotten first, the other not with it."""
     requests = Requests(1_000)
-    requests.settle_pairs(requests.enter(texts(["a", "b"])), times(1_000, 5_000), times(5_000, 5_000))
+    settle_pairs(requests, ["a", "b"], times(1_000, 5_000), times(5_000, 5_000))
     requests.move(4_000)
 
     assert settled(requests, BASELINE, ["a", "b"]) == {"b"}
@@ -113,7 +120,7 @@ def test_events_beyond_memory_are_not_remembered() -> None:
     """What is older than all that is remembered leaves no trace that a replay would not leave."""
     requests = Requests(1_000)
     requests.move(10_000)
-    requests.settle(BASELINE, requests.enter(texts(["old", "new"])), times(2_000, 9_500))
+    requests.settle(BASELINE, requests.enter(Ids.of(["old", "new"])), times(2_000, 9_500))
     requests.horizon.note(0, times(2_000, 9_500, 9_000), times(3, 4, 9))
 
     assert settled(requests, BASELINE, ["old", "new"]) == {"new"}
@@ -127,13 +134,13 @@ def test_an_event_of_another_age_does_not_blind_the_memory(first_ms: int) -> Non
     """A producer whose clock stands at 1970 came first: what comes now is remembered, bounded and forgotten."""
     now_ms = 1_796_000_000_000
     requests = Requests(1_000, max_keys=8)
-    requests.settle(BASELINE, requests.enter(texts(["old"])), times(first_ms))
-    requests.settle(BASELINE, requests.enter(texts(["a"])), times(now_ms))
+    requests.settle(BASELINE, requests.enter(Ids.of(["old"])), times(first_ms))
+    requests.settle(BASELINE, requests.enter(Ids.of(["a"])), times(now_ms))
     assert settled(requests, BASELINE, ["a"]) == {"a"}
     requests.move(now_ms + 3_000)
     assert settled(requests, BASELINE, ["old", "a"]) == set()
     for n in range(40):
-        requests.settle(BASELINE, requests.enter(texts([f"n{n}"])), times(now_ms + 3_000 + 500 * n))
+        requests.settle(BASELINE, requests.enter(Ids.of([f"n{n}"])), times(now_ms + 3_000 + 500 * n))
     assert 8 <= len(requests) <= 16
 
 
@@ -153,13 +160,10 @@ def test_memory_is_a_dict_with_an_age(acts: list[tuple[str, list[int], int]], ha
             continue
         ids = list(dict.fromkeys(map(str, numbers))) if act == "pairs" else list(map(str, numbers))
         at = np.arange(at_ms, at_ms + len(ids))
-        places = requests.enter(texts(ids))
+        places = requests.enter(Ids.of(ids))
         arms = {"pairs": (0, 1), "baseline": (0,), "candidate": (1,)}[act]
-        if act == "pairs":
-            requests.settle_pairs(places, at, at)
-        else:
-            requests.settle(arms[0], places, at)
         for arm in arms:
+            requests.settle(arm, places, at)
             for text, newest in zip(ids, at.tolist(), strict=True):
                 known[arm, text] = max(newest, known.get((arm, text), newest))
         assert len(requests) <= 16

@@ -250,34 +250,6 @@ def test_poison_rows_in_a_clean_batch_leave_the_others_columnar(
     assert {p.reason for p in got.poison} == {"PredictionEvent.latency_ms must be finite and not negative"}
 
 
-def test_a_panic_of_the_decoder_costs_time_only(
-    monkeypatch: pytest.MonkeyPatch,
-    build_batch: Build,
-    raw_prediction: Raw,
-    prediction: Callable[..., PredictionEvent],
-) -> None:
-    """A Rust panic, no Exception in Python, sends the batch record by record; Ctrl-C goes through."""
-
-    class PanicException(BaseException):
-        pass
-
-    def panic(*_: object) -> NoReturn:
-        raise PanicException("index out of bounds")
-
-    def interrupt(*_: object) -> NoReturn:
-        raise KeyboardInterrupt
-
-    parts = [make(raw_prediction, prediction(), "avro")]
-    buffer = build_batch([entry for entry, _ in parts])
-    monkeypatch.setattr("pyruhvro.deserialize_array", panic)
-
-    assert_answer(decode_batches("t", 3, buffer, 0), list(enumerate(parts)))
-
-    monkeypatch.setattr("pyruhvro.deserialize_array", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        decode_batches("t", 3, buffer, 0)
-
-
 def test_a_record_hidden_in_a_value_is_not_seen(
     build_batch: Build, raw_prediction: Raw, prediction: Callable[..., PredictionEvent]
 ) -> None:

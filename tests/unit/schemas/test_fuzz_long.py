@@ -25,6 +25,7 @@ from paritygate.schemas.prediction import PredictionEvent
 from paritygate.schemas.registry import REGISTRY
 from paritygate.schemas.topics import BULK
 from paritygate.streams.decode import decode_rows
+from tests.support.event_batches import assert_same
 
 BUDGET_S = float(os.environ.get("PARITYGATE_FUZZ_S", "2"))
 SEED = int(os.environ.get("PARITYGATE_FUZZ_SEED", time.time_ns() % 2**32))
@@ -98,9 +99,7 @@ def read_every_way(buffer: bytes) -> None:
     """Both decoders agree, offsets rise, nothing but PoisonError comes out of any reader."""
     fast = decode_batches("t", 0, buffer, 0, confluent_ids=IDS, skip_damaged=True)
     slow = decode_batches("t", 0, buffer, 0, confluent_ids=IDS, skip_damaged=True, columnar=False)
-    assert fast.batch.offset.tolist() == slow.batch.offset.tolist()
-    assert list(fast.batch.request_id) == list(slow.batch.request_id)
-    assert fast.batch.output == slow.batch.output
+    assert_same(fast.batch, slow.batch)
     assert (fast.poison, fast.next_offset) == (slow.poison, slow.next_offset)
     assert fast.next_offset >= 0
     decode_rows(buffer, 0, partial(decode_outcome, confluent_ids=IDS), lambda o: o.request_id)

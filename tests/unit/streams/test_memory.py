@@ -1,10 +1,11 @@
-"""The collector of cycles is relaxed, not off."""
+"""A worker keeps its memory; the collector of cycles is relaxed, not off."""
 
 from __future__ import annotations
 
 import gc
+import platform
 
-from paritygate.streams.collector import THRESHOLD, relax_collector
+from paritygate.streams.memory import THRESHOLD, keep_freed_memory, relax_collector
 
 
 def test_cycles_are_still_collected() -> None:
@@ -21,3 +22,8 @@ def test_cycles_are_still_collected() -> None:
     finally:
         gc.unfreeze()
         gc.set_threshold(*before)
+
+
+def test_freed_memory_is_kept_where_the_c_library_can() -> None:
+    """glibc takes both bounds; another C library is left as it is."""
+    assert keep_freed_memory() == (platform.libc_ver()[0] == "glibc")

@@ -1,0 +1,124 @@
+"""Ids: request ids as bytes where they lie, hashed once; they become strings only where somebody reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from paritygate.schemas.arrays import B1, I32, I64, U8
+from paritygate.schemas.compiled import SPARE_BYTES, address, byte, compiled, is_same, siphash
+
+#: The secret of this process, of Python's own: nobody outside can choose ids that fall together.
+KEYS: Final = tuple(np.uint64(hash(name) & 0xFFFF_FFFF_FFFF_FFFF) for name in ("request", "id"))
+
+#: Hash of each id: (buffer, first byte of each, bytes of each) to 64 bits.
+Hashes = Callable[[U8, I64, I32], I64]
+
+
+@compiled
+def _hashes(k0: Any, k1: Any, buffer: Any, at: Any, size: Any) -> Any:
+    found, base = np.empty(len(at), np.int64), address(buffer)
+    for i in range(len(at)):
+        found[i] = np.int64(siphash(k0, k1, base + at[i], size[i]))
+    return found
+
+
+@compiled
+def _equal(a: Any, at_a: Any, size_a: Any, b: Any, at_b: Any, size_b: Any) -> Any:
+    same = np.empty(len(at_a), np.bool_)
+    base_a, base_b = address(a), address(b)
+    for i in range(len(at_a)):
+        same[i] = size_a[i] == size_b[i] and is_same(base_a + at_a[i], base_b + at_b[i], size_a[i])
+    return same
+
+
+@compiled
+def _begins(buffer: Any, at: Any, size: Any) -> Any:
+    """The first eight bytes of each as a number that sorts like them; those of a shorter one end with zeros."""
+    found, base = np.zeros(len(at), np.uint64), address(buffer)
+    for i in range(len(at)):
+        for k in range(min(8, size[i])):
+            found[i] |= np.uint64(byte(base + at[i] + k)) << np.uint64(56 - 8 * k)
+    return found
+
+
+def hashes(buffer: U8, at: I64, size: I32) -> I64:
+    """SipHash of each id under this process's key."""
+    found: I64 = _hashes(KEYS[0], KEYS[1], buffer, at, size)
+    return found
+
+
+def read_only(buffer: U8) -> U8:
+    """The same memory, not to be written."""
+    view = buffer.view()
+    view.flags.writeable = False
+    return view
+
+
+@dataclass(slots=True)
+class Ids:
+    """UTF-8 texts in a buffer: text i is ``size[i]`` bytes from ``at[i]`` on.
+
+    ``buffer`` has ``compiled.SPARE_BYTES`` behind the last text, and is read-only: what is compiled for such arrays
+    would be compiled again for others. Some rows of a batch share its buffer.
+    """
+
+    buffer: U8
+    at: I64
+    size: I32
+
+    @classmethod
+    def of(cls, texts: Sequence[str]) -> Ids:
+        """Plain strings, copied into a buffer of their own."""
+        raw = [text.encode() for text in texts]
+        size = np.fromiter(map(len, raw), np.int32, len(raw))
+        at = np.zeros(len(raw), np.int64)
+        np.cumsum(size[:-1], out=at[1:])
+        return cls(np.frombuffer(b"".join([*raw, bytes(SPARE_BYTES)]), np.uint8), at, size)
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+    def take(self, rows: I64 | B1) -> Ids:
+        """Some of them, in the same buffer."""
+        return Ids(self.buffer, self.at[rows], self.size[rows])
+
+    def equal(self, other: Ids) -> B1:
+        """Row by row, whether the bytes are the same."""
+        same: B1 = _equal(self.buffer, self.at, self.size, other.buffer, other.at, other.size)
+        return same
+
+    def decoded(self) -> list[str]:
+        """All of them as strings.
+
+        :raises UnicodeDecodeError: one is not UTF-8.
+        """
+        whole = memoryview(self.buffer)  # type: ignore[arg-type]
+        ends = (self.at + self.size).tolist()
+        return [str(whole[at:end], "utf-8") for at, end in zip(self.at.tolist(), ends, strict=True)]
+
+    def text(self, row: int) -> str:
+        """One of them as a string."""
+        at = int(self.at[row])
+        return self.buffer[at : at + int(self.size[row])].tobytes().decode()
+
+    def smallest(self, rows: I64, count: int) -> I64:
+        """Some of the rows, among them those of the ``count`` smallest texts; most often no others."""
+        if count <= 0 or len(rows) <= count:
+            return rows
+        begins = _begins(self.buffer, self.at[rows], self.size[rows])
+        small: I64 = rows[begins <= np.partition(begins, count - 1)[count - 1]]
+        return small
+
+    @staticmethod
+    def concat(parts: Sequence[Ids]) -> Ids:
+        """All the texts of some, their buffers one after the other."""
+        shifts = np.cumsum([0, *(len(part.buffer) for part in parts)]).tolist()
+        return Ids(
+            read_only(np.concatenate([part.buffer for part in parts])),
+            np.concatenate([part.at + shift for part, shift in zip(parts, shifts, strict=False)]),
+            np.concatenate([part.size for part in parts]),
+        )

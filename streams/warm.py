@@ -1,0 +1,67 @@
+"""Warm: what the hot path needs, compiled and loaded before a worker owns a partition.
+
+Law: after :func:`warm_up` no event makes a worker compile or load anything: that would hold up the join, the
+decider and the heartbeats for seconds. It takes a second where machine code is kept (``schemas.compiled``), else
+about ten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+import orjson
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+
+from paritygate.comparators.partition import PartitionJoin
+from paritygate.comparators.settings import JoinSettings
+from paritygate.schemas.codec import encode
+from paritygate.schemas.columnar import decode_batches
+from paritygate.schemas.columns import EventBatch
+from paritygate.schemas.prediction import Arm, PredictionEvent, Role, Status
+from paritygate.schemas.topics import PREDICTIONS_PRIMARY, PREDICTIONS_SHADOW
+
+_ROLLOUT: Final = "warm"
+#: Events a topic: enough that the table of requests is made anew.
+_EVENTS: Final = 2_000
+_AT_MS: Final = 1_764_000_000_000
+
+
+def warm_up() -> None:
+    """Take a few events of each kind through decoding and joining, to no effect."""
+    baseline = PredictionEvent(
+        request_id="", rollout_id=_ROLLOUT, arm=Arm.BASELINE, role=Role.PRIMARY, event_at_ms=_AT_MS, latency_ms=1.0,
+        status=Status.OK, model_version="1", label="a", confidence=0.5, output='{"prediction":"a"}',
+        segments={"k": "v"}, measures={"m": 1.0},
+    )  # fmt: skip
+    candidate = replace(baseline, arm=Arm.CANDIDATE, role=Role.SHADOW, label="b")
+    join = PartitionJoin(0, 1)
+    join.declare(JoinSettings(_ROLLOUT))
+    sides = ((PREDICTIONS_PRIMARY.name, baseline, 0), (PREDICTIONS_SHADOW.name, candidate, 1))
+    ways: tuple[Callable[[PredictionEvent], bytes], ...] = encode, orjson.dumps
+    for turn, write in enumerate(ways):
+        for topic, event, skipped in sides:
+            # The first request of each turn has one arm only: it waits, and is given up at the end.
+            found = _decoded(topic, event, range(skipped, _EVENTS), turn, write)
+            join.ingest(found, (turn + 1) * _EVENTS)
+    join.repeat(_AT_MS + 10_000_000)
+    join.take_reports(1)
+
+
+def _decoded(
+    topic: str, event: PredictionEvent, numbers: range, turn: int, write: Callable[[PredictionEvent], bytes]
+) -> EventBatch:
+    """Events of one topic, decoded of two record batches in one call."""
+    data = b""
+    for half in (numbers[: len(numbers) // 2], numbers[len(numbers) // 2 :]):
+        builder = DefaultRecordBatchBuilder(
+            magic=2, compression_type=0, is_transactional=0, producer_id=-1, producer_epoch=-1, base_sequence=-1,
+            batch_size=1 << 24,
+        )  # fmt: skip
+        for place, number in enumerate(half):
+            named = replace(event, request_id=f"{turn}-{number}", event_at_ms=event.event_at_ms + number)
+            builder.append(place, named.event_at_ms, named.request_id.encode(), write(named), [])
+        raw = builder.build()
+        data += (turn * _EVENTS + half[0]).to_bytes(8, "big") + bytes(raw[8:])
+    return decode_batches(topic, 0, data, 0).batch

@@ -1,0 +1,102 @@
+"""What is compiled agrees with Python's own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Any
+
+import numba
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from paritygate.schemas.avro_columns import are_utf8, codes
+from paritygate.schemas.columns import Codes
+from paritygate.schemas.compiled import SPARE_BYTES, address, compiled, varint
+from paritygate.schemas.ids import Ids
+
+texts = st.lists(st.text(max_size=20) | st.sampled_from(["", "a", "a\0", "aaaaaaaa", "aaaaaaaab"]), max_size=40)
+
+
+def ids_of(raw: list[bytes]) -> Ids:
+    """Bytes that need not be UTF-8."""
+    size = np.array([len(r) for r in raw], np.int32)
+    at = np.cumsum([0, *size[:-1]])[: len(raw)].astype(np.int64)
+    return Ids(np.frombuffer(b"".join([*raw, bytes(SPARE_BYTES)]), np.uint8), at, size)
+
+
+def test_the_hash_is_pythons_own() -> None:
+    """Under the key of zeros that PYTHONHASHSEED=0 gives Python, every length hashes as Python hashes it."""
+    script = (
+        "import numpy as np, random\n"
+        "from paritygate.schemas.ids import _hashes\n"
+        "raw = random.Random(1).randbytes(400) + bytes(8)\n"
+        "at = np.arange(1, 64); size = np.arange(1, 64, dtype=np.int32)\n"
+        "found = _hashes(np.uint64(0), np.uint64(0), np.frombuffer(raw, np.uint8), at, size)\n"
+        "assert found.tolist() == [hash(raw[a:a + s]) for a, s in zip(at.tolist(), size.tolist())]\n"
+    )
+    env = {**os.environ, "PYTHONHASHSEED": "0"}
+    done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+
+
+@given(st.lists(st.binary(max_size=12) | st.text(max_size=12).map(str.encode), max_size=20))
+@example([b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xc0\x80", b"\xe0\x80\x80", b"12345678\xc3", b"\xf0\x9f\x98\x80"])
+def test_utf8_is_what_python_decodes(raw: list[bytes]) -> None:
+    """Surrogates, overlong forms and cut ends are none, wherever a text lies."""
+
+    def decodes(text: bytes) -> bool:
+        try:
+            text.decode()
+        except UnicodeDecodeError:
+            return False
+        return True
+
+    assert are_utf8(ids_of(raw)).tolist() == [decodes(text) for text in raw]
+
+
+@given(texts)
+@example([f"v{i % 700}" for i in range(1_500)])
+@example([f"long value number {i % 700}" for i in range(1_500)])
+def test_texts_are_numbered_in_order_of_appearance(values: list[str]) -> None:
+    """Few or many, short or long: as a dict numbers them."""
+    found, expected = codes(Ids.of(values)), Codes.of(values)
+
+    assert (found.values, found.index.tolist()) == (expected.values, expected.index.tolist())
+
+
+@compiled
+def _read_varint(buffer: Any, size: int) -> Any:
+    number, at = varint(address(buffer), address(buffer) + size)
+    return number, (at - address(buffer) if at >= 0 else at)
+
+
+@given(st.binary(min_size=1, max_size=9))
+@example(b"\xff\xff\xff\xff\xff\xff\xff\xff\x7f")
+def test_a_varint_is_zig_zag_of_seven_bits_a_byte(raw: bytes) -> None:
+    """Up to nine bytes; one that does not end is none."""
+    number, size = _read_varint(np.frombuffer(raw + bytes(SPARE_BYTES), np.uint8), len(raw))
+    ends = next((i for i, byte in enumerate(raw) if byte < 0x80), None)
+    if ends is None:
+        assert size == -1
+        return
+    bits = sum((byte & 0x7F) << 7 * i for i, byte in enumerate(raw[: ends + 1]))
+    assert (number, size) == (bits >> 1 ^ -(bits & 1), ends + 1)
+
+
+def test_without_a_place_for_machine_code_it_is_compiled_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read-only file system costs the time of compiling, nothing else."""
+    njit: Any = numba.njit
+
+    def refuse(*given: Any, cache: bool = False, **options: Any) -> Any:
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return njit(*given, **options)
+
+    monkeypatch.setattr(numba, "njit", refuse)
+
+    assert compiled(lambda number: number + 1)(1) == 2

@@ -1,0 +1,44 @@
+"""Ids: texts that stay bytes."""
+
+from __future__ import annotations
+
+from heapq import nsmallest
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paritygate.schemas.ids import Ids
+
+texts = st.lists(st.text(max_size=12) | st.sampled_from(["", "a", "a\0", "request-1", "request-2"]), max_size=20)
+
+
+@given(texts, st.data())
+def test_ids_are_the_texts_that_were_given(values: list[str], data: st.DataObject) -> None:
+    """Whole, one by one, in part, and one after the other."""
+    ids = Ids.of(values)
+    rows = np.array(
+        data.draw(st.lists(st.integers(0, len(values) - 1), max_size=9) if values else st.just([])), int
+    )
+
+    assert ids.decoded() == [ids.text(i) for i in range(len(ids))] == values
+    assert ids.take(rows).decoded() == [values[i] for i in rows]
+    assert Ids.concat([ids, ids.take(rows), ids]).decoded() == [*values, *(values[i] for i in rows), *values]
+
+
+@given(texts, texts)
+def test_equal_is_equal_bytes(left: list[str], right: list[str]) -> None:
+    """Row by row, the length included."""
+    count = min(len(left), len(right))
+    found = Ids.of(left[:count]).equal(Ids.of(right[:count]))
+
+    assert found.tolist() == [a == b for a, b in zip(left, right, strict=False)]
+
+
+@given(texts, st.integers(-1, 8))
+def test_the_smallest_are_among_those_told(values: list[str], count: int) -> None:
+    """By code points, as Python sorts; ties of the first eight bytes are all told."""
+    rows = np.arange(len(values))
+    told = [values[i] for i in Ids.of(values).smallest(rows, count)]
+
+    assert nsmallest(count, told) == nsmallest(count, values)
