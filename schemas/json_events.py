@@ -56,8 +56,12 @@ _SPACES: Final = (32, 9, 10, 13)
 
 @dataclass(slots=True)
 class JsonEvents:
-    """Events by column, in plain Python values. ``doubtful``: rows that the codec must read."""
+    """Events by column, in plain Python values. ``doubtful``: rows that the codec must read.
 
+    ``keys``: the Kafka keys, which are the request ids of all rows that are kept.
+    """
+
+    keys: Ids
     columns: dict[str, list[Any]]
     doubtful: list[int]
 
@@ -69,9 +73,10 @@ class JsonEvents:
 
     def batch(self, topic: str, partition: int, kept: B1, offset: I64, appended_at_ms: I64) -> EventBatch:
         """The kept rows, of which none is doubtful any more; ``offset`` and ``appended_at_ms`` are of all rows."""
-        columns = self.columns
+        columns, keys = self.columns, self.keys
         if not kept.all():
             rows = np.flatnonzero(kept)
+            keys = keys.take(rows)
             offset, appended_at_ms = offset[rows], appended_at_ms[rows]
             columns = {name: [column[i] for i in rows.tolist()] for name, column in columns.items()}
         count, nan = len(offset), float("nan")
@@ -83,18 +88,20 @@ class JsonEvents:
             return np.fromiter(map(_CODES[name].__getitem__, columns[name]), np.int8, count)
 
         sure = columns["confidence"]
-        segments, measures = columns["segments"], columns["measures"]
         return EventBatch(
             topic=topic, partition=partition, offset=offset, appended_at_ms=appended_at_ms,
-            request_id=Ids.of(columns["request_id"]), rollout_id=codes("rollout_id"), arm=symbols("arm"),
+            request_id=keys, rollout_id=codes("rollout_id"), arm=symbols("arm"),
             role=symbols("role"), event_at_ms=np.array(columns["event_at_ms"], np.int64),
             latency_ms=np.array(columns["latency_ms"], np.float64), status=symbols("status"),
             model_version=codes("model_version"), label=codes("label"),
             confidence=np.array([nan if v is None else v for v in sure] if None in sure else sure, np.float64),
             output=codes("output"), endpoint=codes("endpoint"), instance_id=codes("instance_id"),
             error_type=codes("error_type"),
-            segments={d: Codes.of([s.get(d) for s in segments]) for d in _keys(segments)},
-            measures={m: np.array([s.get(m, nan) for s in measures], np.float64) for m in _keys(measures)},
+            segments={name: Codes.of(values) for name, values in _by_key(columns["segments"]).items()},
+            measures={
+                name: np.array([nan if v is None else v for v in values] if None in values else values, np.float64)
+                for name, values in _by_key(columns["measures"]).items()
+            },
             trace_of=columns["trace_id"].__getitem__,
         )  # fmt: skip
 
@@ -115,9 +122,10 @@ def read_events(frames: Frames) -> JsonEvents:
     pairs = sum(np.fromiter(map(len, maps), np.int64, len(frames))
                 for maps in (docs, columns["segments"], columns["measures"]))  # fmt: skip
     doubtful.update(np.flatnonzero(_colons(text, begin, frames.value_size) != pairs).tolist())
-    doubtful.update(_unsound(columns, frames))
+    keys = Ids(frames.buffer, frames.key_at, frames.key_size)
+    doubtful.update(_unsound(columns, keys))
     _blank(columns, doubtful)
-    return JsonEvents(columns, sorted(doubtful))
+    return JsonEvents(keys, columns, sorted(doubtful))
 
 
 def _blank(columns: dict[str, list[Any]], doubtful: Collection[int]) -> None:
@@ -173,12 +181,11 @@ def _wrong_maps(maps: Sequence[Any], allowed: frozenset[type]) -> Iterator[int]:
         yield from (i for i, m in enumerate(maps) if type(m) is dict and not set(map(type, m.values())) <= allowed)
 
 
-def _unsound(columns: dict[str, list[Any]], frames: Frames) -> list[int]:
+def _unsound(columns: dict[str, list[Any]], keys: Ids) -> list[int]:
     """Rows that may break a rule on prediction events or on their key; types are right here."""
     ids, times = columns["request_id"], columns["event_at_ms"]
     rollouts, waited = columns["rollout_id"], columns["latency_ms"]
     found: list[int] = []
-    keys = Ids(frames.buffer, frames.key_at, frames.key_size)
     found.extend(np.flatnonzero(~Ids.of(ids).equal(keys)).tolist())
     # A character has at most 4 bytes: whether longer ids are too long is left to the codec.
     if min(map(len, ids)) < 1 or max(map(len, ids)) > MAX_REQUEST_ID_BYTES // 4:
@@ -221,6 +228,10 @@ def _count_colons(text: Any, at: Any, size: Any) -> Any:
     return counts
 
 
-def _keys(maps: Sequence[dict[str, Any]]) -> list[str]:
-    """All keys, in order of first appearance."""
-    return list(dict.fromkeys(chain.from_iterable(maps)))
+def _by_key(maps: Sequence[dict[str, Any]]) -> dict[str, Sequence[Any]]:
+    """The values of each key, None where a map does not have it; keys in order of first appearance."""
+    shapes = set(map(tuple, maps))
+    if len(shapes) == 1:
+        names = shapes.pop()
+        return dict(zip(names, zip(*map(dict.values, maps), strict=True), strict=True)) if names else {}
+    return {key: [m.get(key) for m in maps] for key in dict.fromkeys(chain.from_iterable(maps))}
