@@ -10,19 +10,33 @@ import os
 import socket
 import time
 from collections.abc import Mapping
+from random import SystemRandom
 
 from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.errors import BrokerUnavailableError
 
 LOOPBACK = "127.0.0.1"
+#: Linux lends ports from 32768 on to clients, others from 49152 on.
+_OURS = 20_000, 32_768
+_LUCK = SystemRandom()
+_given: set[int] = set()
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on now; somebody may take it before we do."""
+    """A loopback port that nobody listens on now, another at each call; somebody may take it before we do.
+
+    It lies below those that systems lend to clients: while a broker is away, one of the many connections that look
+    for it must not be given the broker's own port.
+    """
+    for _ in range(1_000):
+        port = _LUCK.randrange(*_OURS)
+        if port not in _given and is_free(port):
+            _given.add(port)
+            return port
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-    return port
+        lent: int = probe.getsockname()[1]
+    return lent
 
 
 def is_free(port: int) -> bool:

@@ -11,7 +11,7 @@ import pytest
 from paritygate.cli.broker import memory, process, start_broker
 from paritygate.cli.broker.address import BrokerState, read_state, write_state
 from paritygate.cli.broker.apache import ApacheKafka, cluster_id
-from paritygate.cli.broker.probe import free_port
+from paritygate.cli.broker.probe import free_port, is_free
 from paritygate.schemas.errors import BrokerUnavailableError, ConfigError
 
 
@@ -98,7 +98,12 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=f"port {port} is taken: choose another with --port"):
             start_broker(tmp_path, prefer="memory", port=port, environ={})
 
-    assert free_port() != 0
+
+def test_ports_of_brokers_are_no_clients_ports() -> None:
+    """None comes twice, all are free, and no client is lent one of them: it would keep the broker out."""
+    ports = [free_port() for _ in range(50)]
+    assert len(set(ports)) == 50
+    assert all(20_000 <= port < 32_768 and is_free(port) for port in ports)
 
 
 def test_a_program_that_ends_at_once_tells_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
