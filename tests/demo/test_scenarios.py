@@ -104,7 +104,10 @@ def test_ctrl_c_leaves_no_process_behind(broker: RunningBroker, tmp_path: Path) 
         sys.executable, "-m", "paritygate.cli.main", "demo", "--scenario", "healthy",
         "--bootstrap", broker.bootstrap, "--folder", str(tmp_path / "run"),
     ]  # fmt: skip
+    # What runs in the background of a shell may have been told to ignore Ctrl-C, and its children with it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as demo:
+        signal.signal(signal.SIGINT, before)
         assert demo.stderr is not None
         for line in demo.stderr:
             if "started by paritygate demo" in line:
