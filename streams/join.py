@@ -17,7 +17,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Protocol
 
@@ -25,7 +24,7 @@ import cramjam
 
 from paritygate.comparators.partition import PartitionJoin
 from paritygate.schemas.codec import ConfluentIds, decode_outcome, decode_platform, encode
-from paritygate.schemas.columnar import Decoded, decode_batches
+from paritygate.schemas.columnar import decode_batches
 from paritygate.schemas.dead_letter import Poison
 from paritygate.schemas.errors import ParityGateError
 from paritygate.schemas.record_batches import end_offset
@@ -55,8 +54,6 @@ log = logging.getLogger(__name__)
 
 #: How often the loop turns between two answers, so that the next ones come in.
 BREATHS = 16
-#: Fetches of at least as many bytes are decoded in a thread; below, going there costs more than it saves.
-BESIDE_BYTES = 64 << 10
 
 
 class StuckError(ParityGateError):
@@ -123,7 +120,6 @@ class JoinKeeper:
         self._absence = Absence()
         self._progress = Progress()
         self._stages = Stages(time.perf_counter)
-        self._decoder = ThreadPoolExecutor(1, thread_name_prefix="decode")
         self._group = positions
         self._graves = Graves(settings, outbox, metrics)
         self._checkpointed_ms = 0
@@ -199,7 +195,6 @@ class JoinKeeper:
     async def close(self) -> None:
         """Release everything and close connections."""
         await self.release()
-        self._decoder.shutdown(wait=False, cancel_futures=True)
         await self._group.close()
         if self._fetcher is not None:
             await self._fetcher.stop()
@@ -274,11 +269,9 @@ class JoinKeeper:
                 self._report_loss(gap)
             if fetched:
                 self.answered_at_ms = self._clock_ms()
-            beside = self._beside(fetched[0]) if fetched else None
-            for answer, following in zip(fetched, [*fetched[1:], None], strict=True):
+            for answer in fetched:
                 began = time.perf_counter()
-                decoding, beside = beside, None if following is None else self._beside(following)
-                await self._apply(answer, decoding)
+                await self._apply(answer)
                 if answer.data:
                     self._metrics.applied(time.perf_counter() - began)
                     await self._breathe()
@@ -357,20 +350,7 @@ class JoinKeeper:
             )  # fmt: skip
         self._metrics.lost(name, count)
 
-    def _decode(self, answer: Fetched) -> Decoded:
-        # Skipping at once what is damaged: TCP's checksum makes damage on the way as rare as on the disk.
-        return decode_batches(
-            self._logical[answer.topic], answer.partition, answer.data, answer.start,
-            confluent_ids=self._ids, skip_damaged=True,
-        )  # fmt: skip
-
-    def _beside(self, answer: Fetched) -> asyncio.Future[Decoded] | None:
-        """Begin to decode while what came before is applied: most of it is compiled and holds no lock."""
-        if len(answer.data) < BESIDE_BYTES or self._logical[answer.topic] in {OUTCOMES.name, PLATFORM.name}:
-            return None
-        return asyncio.get_running_loop().run_in_executor(self._decoder, self._decode, answer)
-
-    async def _apply(self, answer: Fetched, decoding: asyncio.Future[Decoded] | None) -> None:
+    async def _apply(self, answer: Fetched) -> None:
         join = self._joins[answer.partition]
         name = self._logical[answer.topic]
         poison: list[Poison] = []
@@ -378,7 +358,7 @@ class JoinKeeper:
             self._last_data_ms[answer.partition] = self._clock_ms()
             # What was counted before a restart was buried before its snapshot, and is only read again.
             counted = join.committed(name)
-            poison = [p for p in await self._ingest(join, name, answer, decoding) if p.offset >= counted]
+            poison = [p for p in await self._ingest(join, name, answer) if p.offset >= counted]
         if poison:
             await self._graves.bury(name, answer.partition, poison, self._clock_ms())
             join.dead_letter(name, [p.offset for p in poison])
@@ -390,9 +370,7 @@ class JoinKeeper:
         self._progress.note((answer.topic, answer.partition), position, answer.log_end, self._clock_ms())
         self._stages.lap("other")
 
-    async def _ingest(
-        self, join: PartitionJoin, name: str, answer: Fetched, decoding: asyncio.Future[Decoded] | None
-    ) -> list[Poison]:
+    async def _ingest(self, join: PartitionJoin, name: str, answer: Fetched) -> list[Poison]:
         if name == OUTCOMES.name:
             outcomes = decode_rows(
                 answer.data, answer.start, partial(decode_outcome, confluent_ids=self._ids), lambda o: o.request_id
@@ -406,7 +384,10 @@ class JoinKeeper:
             join.ingest_platform(reports.rows, reports.next_offset)
             poison, read = reports.poison, len(reports.rows)
         else:
-            decoded = self._decode(answer) if decoding is None else await decoding
+            # Skipping at once what is damaged: TCP's checksum makes damage on the way as rare as on the disk.
+            decoded = decode_batches(
+                name, answer.partition, answer.data, answer.start, confluent_ids=self._ids, skip_damaged=True
+            )
             self._stages.lap("decode")
             await self._make_known(set(decoded.batch.rollout_id.values))
             self._stages.lap("other")
