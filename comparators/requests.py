@@ -121,9 +121,10 @@ class Requests:
 
         An event of a request that this arm has spoken of is a repeat. Else it pairs with the other arm's event
         where that waits. Else it is late where it is older than ``late_ms`` or the other arm's was settled, or it
-        waits.
-        All are settled but those that wait. ``other_at_ms``: by slot, the time of the other arm's waiting
-        events. ``free``: slots for those that will wait, taken from its end; as many as there are events.
+        waits. All are settled but those that wait.
+
+        ``other_at_ms``: by slot, the time of the other arm's waiting events. ``free``: slots for those that will
+        wait, taken from its end; as many as there are events.
 
         The slot is the one in which it waits, of a pair that of its partner, of a repeat that of the event that it
         repeats where that waits, else -1.
@@ -187,9 +188,8 @@ class Requests:
     def _make_places(self, count: int, text_bytes: int) -> None:
         """Make the table anew, without what is forgotten, where so many more would fill it or its text too much."""
         used, used_bytes = self._used.tolist()
-        if 16 * (used + count) <= _FULL * len(self._table) and used_bytes + text_bytes + SPARE_BYTES <= len(
-            self._text
-        ):
+        room_bytes = len(self._text) - SPARE_BYTES
+        if 16 * (used + count) <= _FULL * len(self._table) and used_bytes + text_bytes <= room_bytes:
             return
         taken = self._table[:, _TEXT] != _EMPTY
         live = self._table[

@@ -9,13 +9,18 @@ numba is imported here and nowhere else; what handles events loads it, what only
 
 from __future__ import annotations
 
+import hashlib
+import inspect
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, ParamSpec, TypeVar
 
 import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core.caching import FunctionCache
 from numba.extending import intrinsic
 
 P = ParamSpec("P")
@@ -25,12 +30,23 @@ R = TypeVar("R")
 SPARE_BYTES: Final = 8
 
 
+#: What all compiled functions take from this file. numba looks only at the file of a function to tell whether kept
+#: machine code is of it, and would go on with what an older version of this one was compiled into.
+_HERE: Final = hashlib.sha256(inspect.getsource(sys.modules[__name__]).encode()).hexdigest()
+
+
+class _Kept(FunctionCache):
+    """Machine code that is kept, by the source of this file too."""
+
+    def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
+        return (*super()._index_key(sig, codegen), _HERE)  # type: ignore[no-untyped-call]
+
+
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
     """Compile a function at its first call, or take the machine code of an earlier process."""
-    try:
-        found: Any = numba.njit(function, cache=True, nogil=True)
-    except RuntimeError:  # no folder for a cache that this user may write
-        found = numba.njit(function, nogil=True)
+    found: Any = numba.njit(function, nogil=True)
+    with suppress(RuntimeError):  # no folder for machine code that this user may write
+        found._cache = _Kept(function)  # type: ignore[no-untyped-call]
     return found  # type: ignore[no-any-return]
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 import pytest
 from hypothesis import example, given
@@ -18,6 +18,7 @@ from paritygate.schemas.columns import Codes
 from paritygate.schemas.compiled import SPARE_BYTES, address, compiled, varint
 from paritygate.schemas.ids import Ids
 
+ROOM = Path(__file__).parents[3] / "schemas"
 texts = st.lists(st.text(max_size=20) | st.sampled_from(["", "a", "a\0", "aaaaaaaa", "aaaaaaaab"]), max_size=40)
 
 
@@ -90,13 +91,41 @@ def test_a_varint_is_zig_zag_of_seven_bits_a_byte(raw: bytes) -> None:
 
 def test_without_a_place_for_machine_code_it_is_compiled_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """A read-only file system costs the time of compiling, nothing else."""
-    njit: Any = numba.njit
 
-    def refuse(*given: Any, cache: bool = False, **options: Any) -> Any:
-        if cache:
-            raise RuntimeError("cannot cache function: no locator available")
-        return njit(*given, **options)
+    def refuse(*_: Any) -> Any:
+        raise RuntimeError("cannot cache function: no locator available")
 
-    monkeypatch.setattr(numba, "njit", refuse)
+    monkeypatch.setattr("paritygate.schemas.compiled._Kept", refuse)
 
     assert compiled(lambda number: number + 1)(1) == 2
+
+
+def test_machine_code_is_kept_until_a_source_changes(tmp_path: Path) -> None:
+    """A second process compiles nothing; one with another ``compiled.py`` compiles all that takes parts of it."""
+    for name in ("arrays", "compiled", "ids"):
+        (tmp_path / f"{name}.py").write_bytes((ROOM / f"{name}.py").read_bytes())
+    script = (
+        "import sys, types, importlib.util\n"
+        "for name in ('paritygate', 'paritygate.schemas'): sys.modules[name] = types.ModuleType(name)\n"
+        "for name in ('arrays', 'compiled', 'ids'):\n"
+        "    path = sys.argv[1] + f'/{name}.py'\n"
+        "    spec = importlib.util.spec_from_file_location('paritygate.schemas.' + name, path)\n"
+        "    sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)\n"
+        "    spec.loader.exec_module(module)\n"
+        "ids = module.Ids.of(['a', 'b'])\n"
+        "module.hashes(ids.buffer, ids.at, ids.size)\n"
+        "stats = module._hashes.stats\n"
+        "print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))\n"
+    )
+
+    def run() -> str:
+        command = [sys.executable, "-c", script, str(tmp_path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    assert run() == "0 1"
+    assert run() == "1 0"
+    source = tmp_path / "compiled.py"
+    source.write_text(source.read_text() + "\n# changed\n")
+    assert run() == "0 1"
