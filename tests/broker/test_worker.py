@@ -21,6 +21,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from paritygate.cli.broker import RunningBroker, start_broker
 from paritygate.cli.broker.probe import free_port
+from paritygate.cli.lag import committed
 from paritygate.cli.main import main
 from paritygate.producers.publisher import PredictionPublisher
 from paritygate.rollouts.plan import RolloutPlan
@@ -531,12 +532,14 @@ def test_worker_gives_up_on_a_broker_that_stays_away(own_broker: RunningBroker, 
     settings = kafka.settings()
     kafka.create_topics(settings)
     impatient = WorkerProcess(settings, tmp_path, "impatient", app_id="a", stuck_after_s="10").start()
-    patient = WorkerProcess(settings, tmp_path, "patient", app_id="b").start()
+    # It writes nothing after its first checkpoint: in the midst of a write it would say nothing of the outage yet.
+    patient = WorkerProcess(settings, tmp_path, "patient", app_id="b", checkpoint_ms="600000").start()
     try:
         impatient.wait_owning()
         patient.wait_owning()
         for worker in (impatient, patient):
             until(lambda worker=worker: "the decider starts" in worker.log(), "the decider")  # type: ignore[misc]
+        until(lambda: bool(committed(settings, settings.topic("b")).positions), "the first checkpoint")
         own_broker.kill()
         until(lambda: "cannot be read" in patient.log(), "the outage in the log")
         assert patient.terminate() == 0
