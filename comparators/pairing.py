@@ -13,7 +13,8 @@ from typing import Final
 
 import numpy as np
 
-from paritygate.comparators.requests import NOWHERE, Fate, Requests
+from paritygate.comparators.places import NOWHERE, Fate
+from paritygate.comparators.requests import Requests
 from paritygate.comparators.rows import Rows
 from paritygate.comparators.seen import MAX_KEYS
 from paritygate.schemas.arrays import B1, I64
@@ -195,9 +196,8 @@ class Pairing:
 
     def _follow(self) -> None:
         """Places have changed: tell the rows that wait."""
-        for arm, pending in enumerate(self.pending):
-            places = self.requests.waits(arm)
-            pending.place[self.requests.waiting[places, arm]] = places
+        baseline, candidate = self.pending
+        self.requests.tell(baseline.place, candidate.place)
 
     def _give_up(self, arm: int, slots: I64) -> Rows:
         if not len(slots):

@@ -112,6 +112,24 @@ def put(_typing: Any, place: Any, number: Any) -> Any:
 
 
 @_part
+def prefetch(_typing: Any, place: Any) -> Any:
+    """Ask for the memory at an address, which will be needed soon; nothing is read."""
+    if place != types.int64:
+        return None
+
+    def generate(context: Any, builder: Any, _sig: Any, args: Any) -> Any:
+        pointer, how = ir.IntType(8).as_pointer(), ir.IntType(32)
+        asked = builder.module.declare_intrinsic(
+            "llvm.prefetch", [pointer], ir.FunctionType(ir.VoidType(), [pointer, how, how, how])
+        )
+        # To be read, as near as there is, as data.
+        builder.call(asked, [builder.inttoptr(args[0], pointer), *(ir.Constant(how, n) for n in (0, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.void(place), generate
+
+
+@_part
 def real(_typing: Any, number: Any) -> Any:
     """The ``double`` whose bits are those of a 64-bit number."""
     if number != types.uint64:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from paritygate.schemas.arrays import B1, I32, I64, U8
-from paritygate.schemas.compiled import SPARE_BYTES, address, byte, compiled, is_same, siphash
+from paritygate.schemas.compiled import SPARE_BYTES, address, byte, compiled, is_same, put, siphash, word
 
 #: The secret of this process, of Python's own: nobody outside can choose ids that fall together.
 KEYS: Final = tuple(np.uint64(hash(name) & 0xFFFF_FFFF_FFFF_FFFF) for name in ("request", "id"))
@@ -33,6 +33,15 @@ def _equal(a: Any, at_a: Any, size_a: Any, b: Any, at_b: Any, size_b: Any) -> An
     for i in range(len(at_a)):
         same[i] = size_a[i] == size_b[i] and is_same(base_a + at_a[i], base_b + at_b[i], size_a[i])
     return same
+
+
+@compiled
+def _copy(buffer: Any, at: Any, size: Any, to: Any, to_at: Any) -> None:
+    """Copy texts to places that rise: each may write over the first bytes of the next one's."""
+    source, target = address(buffer), address(to)
+    for i in range(len(at)):
+        for done in range(0, size[i], 8):
+            put(target + to_at[i] + done, word(source + at[i] + done))
 
 
 @compiled
@@ -85,6 +94,14 @@ class Ids:
     def take(self, rows: I64 | B1) -> Ids:
         """Some of them, in the same buffer."""
         return Ids(self.buffer, self.at[rows], self.size[rows])
+
+    def copied(self) -> Ids:
+        """The same texts in a buffer of their own."""
+        at = np.zeros(len(self), np.int64)
+        np.cumsum(self.size[:-1], out=at[1:])
+        buffer = np.zeros(int(self.size.sum()) + SPARE_BYTES, np.uint8)
+        _copy(self.buffer, self.at, self.size, buffer, at)
+        return Ids(read_only(buffer), at, self.size)
 
     def equal(self, other: Ids) -> B1:
         """Row by row, whether the bytes are the same."""

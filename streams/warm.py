@@ -40,11 +40,16 @@ def warm_up() -> None:
     join.declare(JoinSettings(_ROLLOUT))
     sides = ((PREDICTIONS_PRIMARY.name, baseline, 0), (PREDICTIONS_SHADOW.name, candidate, 1))
     ways: tuple[Callable[[PredictionEvent], bytes], ...] = encode, orjson.dumps
+    fetched: list[tuple[EventBatch, int]] = []
     for turn, write in enumerate(ways):
         for topic, event, skipped in sides:
             # The first request of each turn has one arm only: it waits, and is given up at the end.
             found = _decoded(topic, event, range(skipped, _EVENTS), turn, write)
-            join.ingest(found, (turn + 1) * _EVENTS)
+            fetched.append((found, (turn + 1) * _EVENTS))
+            join.ingest(*fetched[-1])
+    restarted = PartitionJoin.restore(join.snapshot())
+    for batch, next_offset in fetched:
+        restarted.ingest(batch, next_offset)
     join.repeat(_AT_MS + 10_000_000)
     join.take_reports(1)
 

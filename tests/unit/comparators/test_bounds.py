@@ -31,7 +31,7 @@ def sizes(bench: JoinBench) -> dict[str, int]:
         "pending": max(len(p) for p in pending),
         "slots": max(len(p._live) for p in pending),
         "seen": len(requests),
-        "places": len(requests._table),
+        "places": len(requests._places._table),
         "windows": len(rollout.windows.by_index),
         "cells": len(rollout.vocabulary),
         "values": max(len(values) for values in rollout.vocabulary._values),

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paritygate.comparators.requests import Fate, Requests
+from paritygate.comparators.places import Fate
+from paritygate.comparators.requests import Requests
 from paritygate.schemas.arrays import I32, I64, U8
 from paritygate.schemas.ids import Ids, hashes
 
@@ -78,10 +79,27 @@ def test_what_is_forgotten_leaves_the_table() -> None:
         requests.move(turn * 1_000)
         assert len(requests) <= 20_000
         assert len(settled(requests, BASELINE, ids)) == 10_000
-    assert len(requests._table) <= 1 << 16
-    assert len(requests._text) < 1 << 20
+    assert len(requests._places._table) <= 1 << 16
+    assert len(requests._places._text) < 1 << 20
     assert requests.ids(requests.waits(BASELINE)).decoded() == ["waits"]
     assert requests.waiting[requests.enter(Ids.of(["waits"])), BASELINE].tolist() == [7]
+
+
+@pytest.mark.parametrize("hashed", [hashes, colliding])
+def test_ids_of_every_size_stay_whole_while_others_come_and_go(hashed: object) -> None:
+    """Over blocks that are filled, left and used again: no id is read as another, or written over."""
+    requests = Requests(1_000, hashed=hashed)  # type: ignore[arg-type]
+    count = 3_000 if hashed is hashes else 60
+    for turn in range(12):
+        ids = [f"{turn}-{n}-".ljust(1 + (n * 7919) % 256, "x") for n in range(count)]
+        places = requests.enter(Ids.of(ids))
+        at_ms = np.where(np.arange(count) % 50, turn * 1_000, 90_000)  # one of fifty is remembered to the end
+        requests.settle(BASELINE, places, at_ms)
+        assert requests.ids(places).decoded() == ids
+        kept = [f"{t}-{n}-".ljust(1 + (n * 7919) % 256, "x") for t in range(turn) for n in range(0, count, 50)]
+        assert settled(requests, BASELINE, kept) == set(kept)
+        requests.move(turn * 1_000 + 1_000)
+    assert len(requests._places._text) < 3_000_000
 
 
 def test_a_repeat_is_known_for_dedupe_ms_after_it_could_settle() -> None:
