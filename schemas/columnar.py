@@ -9,35 +9,32 @@ goes record by record through the codec, which also words every reason.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Literal
 
 import numpy as np
 
-from paritygate.schemas.arrays import B1, I64
+from paritygate.schemas.arrays import B1
 from paritygate.schemas.avro_events import AvroLayout, event_batch, sound_rows
 from paritygate.schemas.codec import ConfluentIds, decode
 from paritygate.schemas.columns import EventBatch
 from paritygate.schemas.concatenation import concat
 from paritygate.schemas.dead_letter import Poison
 from paritygate.schemas.errors import DecodeError, InvalidRecordError, PoisonError
-from paritygate.schemas.frames import SAFE_MS, Frames, LayoutError, read_frames
+from paritygate.schemas.frames import Bodies, Frames, LayoutError, read_frames
 from paritygate.schemas.json_events import read_events
 from paritygate.schemas.prediction import PredictionEvent
 from paritygate.schemas.record_batches import Record, RecordBatch, read_record, records, split
-from paritygate.schemas.registry import REGISTRY, SINGLE_OBJECT, Registry
+from paritygate.schemas.registry import REGISTRY, Registry
 
-#: Most bytes of batch bodies that one columnar call gets; it bounds the memory of a call.
+#: Bytes of batch bodies after which those that wait are decoded; it bounds the memory that decoding takes.
 MAX_RUN_BYTES = 32 << 20
 #: The same for JSON: plain Python values are many times as large, and should fit into the processor's cache.
 JSON_RUN_BYTES = 256 << 10
 
-#: Most first records are shorter.
-_FIRST_BYTES = 4 << 10
-
 _Body = bytes | memoryview
+_Whole = tuple[RecordBatch, _Body]
 _Layout = AvroLayout | Literal["json"]
 
 
@@ -74,13 +71,14 @@ def decode_batches(
 
     :param skip_damaged: put a damaged batch aside as one poison instead of raising, see
         :func:`~paritygate.schemas.record_batches.split`.
+    :param buffer: it must never change, for the events lie in it.
     :param columnar: false decodes record by record, to the same answer.
     :raises DecodeError: the first batch is damaged and ``skip_damaged`` is false.
     """
     found = split(buffer, start_offset, skip_damaged=skip_damaged)
-    decoder = _Decoder(topic, partition, start_offset, registry, confluent_ids)
+    decoder = _Decoder(topic, partition, start_offset, registry, confluent_ids, fetched=buffer, columnar=columnar)
     for batch in found.batches:
-        decoder.add(batch, columnar=columnar)
+        decoder.add(batch)
     decoder.flush()
     events = concat(topic, partition, decoder.pieces)
     # A damaged batch may name an offset that a sound one holds too.
@@ -94,35 +92,31 @@ def decode_batches(
     )
 
 
-@dataclass(slots=True)
-class _Run:
-    """Consecutive batches of one layout, waiting for their call."""
-
-    layout: _Layout
-    batches: list[tuple[RecordBatch, _Body]] = field(default_factory=list)
-    size_bytes: int = 0
-
-    @property
-    def limit_bytes(self) -> int:
-        """Size beyond which the run is decoded."""
-        return JSON_RUN_BYTES if self.layout == "json" else MAX_RUN_BYTES
-
-
 class _Decoder:
     """Takes batches in offset order; fills ``pieces`` and ``poison``."""
 
     def __init__(
-        self, topic: str, partition: int, start_offset: int, registry: Registry, ids: ConfluentIds | None
+        self,
+        topic: str,
+        partition: int,
+        start_offset: int,
+        registry: Registry,
+        ids: ConfluentIds | None,
+        *,
+        fetched: bytes | memoryview,
+        columnar: bool,
     ) -> None:
         self.topic, self.partition, self.start_offset = topic, partition, start_offset
         self.registry, self.ids = registry, ids
         self.layouts = _layouts(registry)
         self.pieces: list[EventBatch] = []
         self.poison: list[Poison] = []
-        self._run: _Run | None = None
+        self._fetched, self._columnar = fetched, columnar
+        self._waiting: list[_Whole] = []
+        self._waiting_bytes = 0
         self._events: list[tuple[int, int, PredictionEvent]] = []
 
-    def add(self, batch: RecordBatch, *, columnar: bool) -> None:
+    def add(self, batch: RecordBatch) -> None:
         """Take the next batch."""
         if batch.damage:
             self._put_aside(batch, batch.base_offset, batch.payload, DecodeError(f"record batch {batch.damage}"))
@@ -134,46 +128,43 @@ class _Decoder:
         except DecodeError as e:
             self._put_aside(batch, max(batch.base_offset, self.start_offset), batch.payload, e)
             return
-        layout = self._layout(batch, body) if columnar else None
-        if layout is None:
-            self._finish_run()
-            self._read_each(batch, bytes(body))
-            return
-        if self._run is None or self._run.layout is not layout or self._run.size_bytes > self._run.limit_bytes:
+        self._waiting.append((batch, body))
+        self._waiting_bytes += len(body)
+        if self._waiting_bytes > MAX_RUN_BYTES:
             self.flush()
-            self._run = _Run(layout)
-        self._run.batches.append((batch, body))
-        self._run.size_bytes += len(body)
 
     def flush(self) -> None:
         """Finish what is waiting."""
-        self._finish_run()
+        batches, self._waiting, self._waiting_bytes = self._waiting, [], 0
+        if self._columnar and batches:
+            self._read_runs(batches, Bodies.of(batches, self._fetched))
+        else:
+            for batch, body in batches:
+                self._read_each(batch, bytes(body))
         self._finish_events()
 
-    def _layout(self, batch: RecordBatch, body: _Body) -> _Layout | None:
-        """The layout of a batch judging by its first record, ``None`` where it must go record by record."""
-        if not batch.count or not -SAFE_MS <= batch.base_timestamp_ms <= SAFE_MS:
-            return None
-        first = _first_record(batch, body)
-        if first is None:
-            return None
-        if first.key is None or first.headers or not first.value:
-            return None
-        if first.value.startswith(b"{"):
-            return "json"
-        if not first.value.startswith(SINGLE_OBJECT):
-            return None
-        return self.layouts.get(int.from_bytes(first.value[2:10], "little"))
+    def _read_runs(self, batches: Sequence[_Whole], bodies: Bodies) -> None:
+        """Decode consecutive batches of one layout in one call."""
+        layouts = list(map(self._layout, bodies.begins()))
+        end = 0
+        while end < len(batches):
+            begin, layout, size_bytes = end, layouts[end], 0
+            limit_bytes = JSON_RUN_BYTES if layout == "json" else MAX_RUN_BYTES
+            while end < len(batches) and layouts[end] is layout and size_bytes <= limit_bytes:
+                size_bytes += len(batches[end][1])
+                end += 1
+            self._read_run(layout, batches[begin:end], bodies[begin:end])
 
-    def _finish_run(self) -> None:
-        run, self._run = self._run, None
-        if run is None:
+    def _layout(self, begin: bytes) -> _Layout | None:
+        """The layout of a batch judging by its first value, ``None`` where it must go record by record."""
+        return "json" if begin.startswith(b"{") else self.layouts.get(begin)
+
+    def _read_run(self, layout: _Layout | None, batches: Sequence[_Whole], bodies: Bodies) -> None:
+        if layout is not None and self._read_columns(layout, batches, bodies):
             return
-        self._finish_events()
-        if self._read_columns(run.layout, run.batches):
-            return
-        for batch, body in run.batches:
-            if len(run.batches) == 1 or not self._read_columns(run.layout, [(batch, body)]):
+        for k, (batch, body) in enumerate(batches):
+            one = slice(k, k + 1)
+            if layout is None or len(batches) == 1 or not self._read_columns(layout, batches[one], bodies[one]):
                 self._read_each(batch, bytes(body))
 
     def _finish_events(self) -> None:
@@ -181,14 +172,12 @@ class _Decoder:
             self.pieces.append(EventBatch.of(self.topic, self.partition, self._events))
             self._events = []
 
-    def _read_columns(self, layout: _Layout, batches: Sequence[tuple[RecordBatch, _Body]]) -> bool:
+    def _read_columns(self, layout: _Layout, batches: Sequence[_Whole], bodies: Bodies) -> bool:
         """Decode batches in one call; false, with nothing kept, where that cannot be done."""
         try:
-            frames = read_frames([(batch.count, body) for batch, body in batches])
-            offset, appended_at_ms = _places(frames, [batch for batch, _ in batches])
-            new = offset >= self.start_offset
+            frames = read_frames(bodies)
             read = self._json_piece if layout == "json" else partial(self._avro_piece, layout)
-            piece, poison = read(frames, batches, kept=new, offset=offset, appended_at_ms=appended_at_ms)
+            piece, poison = read(frames, batches, kept=frames.offset >= self.start_offset)
         except LayoutError:
             return False
         self._finish_events()
@@ -200,11 +189,9 @@ class _Decoder:
         self,
         layout: AvroLayout,
         frames: Frames,
-        batches: Sequence[tuple[RecordBatch, _Body]],
+        batches: Sequence[_Whole],
         *,
         kept: B1,
-        offset: I64,
-        appended_at_ms: I64,
     ) -> tuple[EventBatch, list[Poison]]:
         columns = layout.read(frames)
         sound = sound_rows(frames, columns)
@@ -214,21 +201,20 @@ class _Decoder:
         kept &= sound
         if not kept.all():
             # Read again: what the others name is in no vocabulary.
-            columns, offset, appended_at_ms = layout.read(frames.take(kept)), offset[kept], appended_at_ms[kept]
+            frames = frames.take(kept)
+            columns = layout.read(frames)
         piece = event_batch(
             self.topic, self.partition, columns,
-            offset=offset, appended_at_ms=appended_at_ms, filled=layout.filled,
+            offset=frames.offset, appended_at_ms=frames.appended_at_ms, filled=layout.filled,
         )  # fmt: skip
         return piece, [it for it in found.values() if isinstance(it, Poison)]
 
     def _json_piece(
         self,
         frames: Frames,
-        batches: Sequence[tuple[RecordBatch, _Body]],
+        batches: Sequence[_Whole],
         *,
         kept: B1,
-        offset: I64,
-        appended_at_ms: I64,
     ) -> tuple[EventBatch, list[Poison]]:
         events = read_events(frames)
         poison: list[Poison] = []
@@ -238,10 +224,10 @@ class _Decoder:
                 kept[row] = False
             else:
                 events.put(row, it)
-        return events.batch(self.topic, self.partition, kept, offset, appended_at_ms), poison
+        return events.batch(self.topic, self.partition, kept, frames.offset, frames.appended_at_ms), poison
 
     def _codec_reads(
-        self, frames: Frames, batches: Sequence[tuple[RecordBatch, _Body]], doubtful: Iterable[int]
+        self, frames: Frames, batches: Sequence[_Whole], doubtful: Iterable[int]
     ) -> dict[int, Poison | PredictionEvent]:
         """Some rows as the codec sees them: the event, or the reason why there is none."""
         found: dict[int, Poison | PredictionEvent] = {}
@@ -296,14 +282,6 @@ class _Decoder:
         )
 
 
-def _first_record(batch: RecordBatch, body: _Body) -> Record | None:
-    """The first record of a batch, mostly without a copy of the body; ``None`` where it is malformed."""
-    for part in (body[:_FIRST_BYTES], body):
-        with suppress(DecodeError):
-            return read_record(batch, bytes(part), 0)[0]
-    return None
-
-
 def _poison(record: Record, error: PoisonError) -> Poison:
     return Poison(
         offset=record.offset,
@@ -316,25 +294,9 @@ def _poison(record: Record, error: PoisonError) -> Poison:
     )
 
 
-def _places(frames: Frames, batches: Sequence[RecordBatch]) -> tuple[I64, I64]:
-    """Offset and timestamp of every row.
-
-    :raises LayoutError: offsets that do not rise within their batch's bounds.
-    """
-    base = np.array([b.base_offset for b in batches], np.int64)
-    last = np.array([b.last_offset for b in batches], np.int64)
-    offset = base[frames.batch] + frames.offset_delta
-    if (frames.offset_delta < 0).any() or (offset > last[frames.batch]).any() or (np.diff(offset) <= 0).any():
-        raise LayoutError("offsets out of order")
-    base_ms = np.array([b.base_timestamp_ms for b in batches], np.int64)
-    max_ms = np.array([b.max_timestamp_ms for b in batches], np.int64)
-    by_broker = np.array([b.is_log_append_time for b in batches], np.bool_)[frames.batch]
-    return offset, np.where(by_broker, max_ms[frames.batch], base_ms[frames.batch] + frames.delta_ms)
-
-
 @lru_cache(maxsize=16)
-def _layouts(registry: Registry) -> dict[int, AvroLayout]:
-    """Layout by fingerprint, of every version that needs no schema resolution."""
+def _layouts(registry: Registry) -> dict[bytes, AvroLayout]:
+    """Layout by the first bytes of a value, of every version that needs no schema resolution."""
     reader = registry.newest("PredictionEvent")
-    found = {s.fingerprint: AvroLayout.of(s, reader) for s in registry.versions("PredictionEvent")}
-    return {fingerprint: layout for fingerprint, layout in found.items() if layout is not None}
+    found = {s.header: AvroLayout.of(s, reader) for s in registry.versions("PredictionEvent")}
+    return {header: layout for header, layout in found.items() if layout is not None}

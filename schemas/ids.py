@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Final
 
 import numpy as np
@@ -132,10 +133,11 @@ class Ids:
 
     @staticmethod
     def concat(parts: Sequence[Ids]) -> Ids:
-        """All the texts of some, their buffers one after the other."""
-        shifts = np.cumsum([0, *(len(part.buffer) for part in parts)]).tolist()
+        """All the texts of some, their buffers one after the other; what lies in one buffer stays there."""
+        buffers = {id(part.buffer): part.buffer for part in parts}
+        shifts = dict(zip(buffers, accumulate(map(len, buffers.values()), initial=0), strict=False))
         return Ids(
-            read_only(np.concatenate([part.buffer for part in parts])),
-            np.concatenate([part.at + shift for part, shift in zip(parts, shifts, strict=False)]),
+            parts[0].buffer if len(buffers) == 1 else read_only(np.concatenate(list(buffers.values()))),
+            np.concatenate([part.at + shifts[id(part.buffer)] for part in parts]),
             np.concatenate([part.size for part in parts]),
         )

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from struct import Struct
+from typing import Any
 
 import google_crc32c
+import numpy as np
 
 from paritygate.schemas.compression import decompress
 from paritygate.schemas.errors import DecodeError
@@ -18,6 +20,7 @@ from paritygate.schemas.errors import DecodeError
 # baseOffset, batchLength, partitionLeaderEpoch, magic, crc, attributes, lastOffsetDelta, baseTimestamp,
 # maxTimestamp, producerId, producerEpoch, baseSequence, count
 _HEADER = Struct(">qiibIhiqqqhii")
+_LENGTH = Struct(">i")
 _LENGTH_BYTES = 12  # base offset and batch length, which the length itself does not count
 _CRC_FROM = 21  # the CRC covers attributes to end
 _MAGIC = 2
@@ -39,9 +42,10 @@ class Record:
     headers: Headers
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True)
 class RecordBatch:
-    """One batch. ``payload`` is the body as it came, compressed or not; see :meth:`body`.
+    """One batch. ``payload`` is the body as it came, compressed or not, see :meth:`body`; ``payload_at``, where it
+    begins in what was fetched.
 
     ``damage`` is empty, or says why the batch cannot be trusted; then ``payload`` is the whole raw batch.
     """
@@ -52,6 +56,7 @@ class RecordBatch:
     attributes: int
     base_timestamp_ms: int
     max_timestamp_ms: int
+    payload_at: int
     payload: memoryview
     damage: str = ""
 
@@ -106,31 +111,32 @@ def split(buffer: bytes | memoryview, start_offset: int, *, skip_damaged: bool =
     :raises DecodeError: the first batch is damaged and ``skip_damaged`` is false.
     """
     view = memoryview(buffer)
+    # Its slices are no copies for the CRC either.
+    octets = np.frombuffer(view, np.uint8)
     batches: list[RecordBatch] = []
     at, position, next_offset = 0, 0, start_offset
     while at + _LENGTH_BYTES <= len(view):
-        length = int.from_bytes(view[at + 8 : at + _LENGTH_BYTES], "big", signed=True)
+        (length,) = _LENGTH.unpack_from(view, at + 8)
         end = at + _LENGTH_BYTES + length
         if end > len(view):
             return BatchSplit(batches=tuple(batches), next_offset=next_offset, needed_bytes=end - at)
         if length >= _HEADER.size - _LENGTH_BYTES:
-            raw = view[at:end]
-            batch = _read(raw, position)
+            batch = _read(view, octets, at, end, position)
         else:
             # Nothing to go by: the rest of the buffer is one damaged piece.
-            raw = view[at:]
-            batch = _damaged(raw, position, "has a length that cannot be")
+            end = len(view)
+            batch = _damaged(view[at:], position, "has a length that cannot be")
         if batch.damage:
             if not skip_damaged:
                 if batches:
                     break
                 raise DecodeError(f"record batch at offset {max(batch.base_offset, start_offset)} {batch.damage}")
             batch = _placed(batch, start_offset)
-        position = batch.last_offset + 1
-        if batch.last_offset >= start_offset:
+        position = batch.base_offset + batch.last_offset_delta + 1
+        if position > start_offset:
             batches.append(batch)
-        next_offset = max(next_offset, position)
-        at += len(raw)
+            next_offset = max(next_offset, position)
+        at = end
     return BatchSplit(batches=tuple(batches), next_offset=next_offset)
 
 
@@ -192,37 +198,21 @@ def read_record(batch: RecordBatch, body: bytes, at: int) -> tuple[Record, int]:
     return Record(offset=offset, timestamp_ms=timestamp_ms, key=key, value=value, headers=tuple(headers)), end
 
 
-def _read(raw: memoryview, position: int) -> RecordBatch:
-    """The batch in ``raw``, with ``damage`` where it cannot be trusted."""
-    base, _, _, magic, crc, attributes, last_delta, base_ms, max_ms, _, _, _, count = _HEADER.unpack_from(raw)
+def _read(view: memoryview, octets: Any, at: int, end: int, position: int) -> RecordBatch:
+    """The batch from ``at`` to ``end``, with ``damage`` where it cannot be trusted."""
+    base, _, _, magic, crc, attributes, last_delta, base_ms, max_ms, _, _, _, count = _HEADER.unpack_from(view, at)
     if magic != _MAGIC:
-        return _damaged(raw, base, f"has message format v{magic}, of which only v{_MAGIC} is read")
-    if google_crc32c.value(bytes(raw[_CRC_FROM:])) != crc:
-        return _damaged(raw, base, "fails its CRC32C")
+        return _damaged(view[at:end], base, f"has message format v{magic}, of which only v{_MAGIC} is read")
+    if google_crc32c.value(octets[at + _CRC_FROM : end]) != crc:
+        return _damaged(view[at:end], base, "fails its CRC32C")
     if base < position or not 0 <= last_delta < _INT64 - 1 - base or count < 0:
-        return _damaged(raw, base, "has offsets or a count that cannot be")
-    return RecordBatch(
-        base_offset=base,
-        last_offset_delta=last_delta,
-        count=count,
-        attributes=attributes,
-        base_timestamp_ms=base_ms,
-        max_timestamp_ms=max_ms,
-        payload=raw[_HEADER.size :],
-    )
+        return _damaged(view[at:end], base, "has offsets or a count that cannot be")
+    payload_at = at + _HEADER.size
+    return RecordBatch(base, last_delta, count, attributes, base_ms, max_ms, payload_at, view[payload_at:end])
 
 
 def _damaged(raw: memoryview, base: int, damage: str) -> RecordBatch:
-    return RecordBatch(
-        base_offset=base,
-        last_offset_delta=0,
-        count=0,
-        attributes=0,
-        base_timestamp_ms=-1,
-        max_timestamp_ms=-1,
-        payload=raw,
-        damage=damage,
-    )
+    return RecordBatch(base, 0, 0, 0, -1, -1, 0, raw, damage)
 
 
 def _placed(batch: RecordBatch, start_offset: int) -> RecordBatch:

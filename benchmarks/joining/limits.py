@@ -19,7 +19,7 @@ from joining.traffic import ARMS, CHUNK, Chunk, Traffic
 from joining.wire import batches
 from paritygate.schemas.avro_events import AvroLayout
 from paritygate.schemas.columnar import decode_batches
-from paritygate.schemas.frames import read_frames
+from paritygate.schemas.frames import Bodies, read_frames
 from paritygate.schemas.record_batches import split
 from paritygate.schemas.registry import REGISTRY
 from paritygate.streams.fetch import BatchFetcher
@@ -68,7 +68,8 @@ def _decode_natively(data: bytes) -> Any:
     """The two compiled passes over the bytes: framing, then fields into columns."""
     layout = AvroLayout.of(REGISTRY.newest("PredictionEvent"), REGISTRY.newest("PredictionEvent"))
     assert layout is not None
-    return layout.layout.read(read_frames([(batch.count, batch.body()) for batch in split(data, 0).batches]))
+    bodies = Bodies.of([(batch, batch.body()) for batch in split(data, 0).batches], data)
+    return layout.layout.read(read_frames(bodies))
 
 
 def _ids(data: bytes) -> list[str]:

@@ -424,6 +424,26 @@ def test_long_runs_are_cut_by_bytes(
     assert_answer(decode_batches("t", 3, buffer, 0), list(enumerate(parts)))
 
 
+@pytest.mark.parametrize("tail", [b"", b"\0" * 7, b"\0" * 11])
+@pytest.mark.parametrize("held", [bytes, lambda raw: memoryview(bytearray(raw))])
+def test_bodies_are_read_where_they_lie(
+    build_batch: Build,
+    raw_prediction: Raw,
+    prediction: Callable[..., PredictionEvent],
+    tail: bytes,
+    held: Callable[[bytes], bytes | memoryview],
+) -> None:
+    """In memory of any kind, to its last byte or with part of a batch behind, beside compressed batches."""
+    parts = [
+        make(raw_prediction, prediction(request_id=f"r{i}", label=f"l{i}"), kind)
+        for i, kind in enumerate(("avro", "json", "avro", "headers", "avro", "avro"))
+    ]
+    for codecs in ((0,) * 6, (0, 0, 3, 0, 0, 4)):
+        raw = b"".join(build_batch([entry], i, codecs[i]) for i, (entry, _) in enumerate(parts))
+
+        assert_answer(decode_batches("t", 3, held(raw + tail), 0), list(enumerate(parts)))
+
+
 def test_poison_at_one_offset_has_one_order(
     prediction: Callable[..., PredictionEvent], build_batch: Callable[..., bytes]
 ) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paritygate.schemas.columnar import decode_batches
-from paritygate.schemas.frames import LayoutError, read_frames
+from paritygate.schemas.frames import Bodies, LayoutError, read_frames
 from paritygate.schemas.json_events import read_events
 from paritygate.schemas.prediction import PredictionEvent
 from paritygate.schemas.record_batches import split
@@ -129,7 +129,7 @@ def test_ordinary_events_need_no_codec(build_batch: Build, prediction: Callable[
         json.dumps(calm, ensure_ascii=False, indent=1).encode(), compact,
     ]  # fmt: skip
     (batch,) = split(build_batch([(1, b"r", value, []) for value in values]), 0).batches
-    events = read_events(read_frames([(batch.count, batch.body())]))
+    events = read_events(read_frames(Bodies.of([(batch, batch.body())])))
 
     assert events.doubtful == []
     kept = np.ones(len(values), np.bool_)
@@ -142,4 +142,4 @@ def test_what_is_no_frame_is_left_to_the_record_reader(build_batch: Build) -> No
     for entry in entries:
         (batch,) = split(build_batch([entry]), 0).batches
         with pytest.raises(LayoutError):
-            read_frames([(batch.count, batch.body())])
+            read_frames(Bodies.of([(batch, batch.body())]))
