@@ -1,8 +1,7 @@
 """Avro columns: values of one schema version, read field by field into columns, for all records of a run at once.
 
 Law: what :meth:`Layout.read` returns is exactly what the codec reads of each value, or it raises; then the codec
-takes the records one by one. Texts stay where they lie; those of few values are numbered in order of appearance,
-each is decoded once. Source: Apache Avro 1.12, "Binary Encoding" and "Single-object encoding".
+takes the records one by one. Source: Apache Avro 1.12, "Binary Encoding" and "Single-object encoding".
 """
 
 from __future__ import annotations
@@ -13,22 +12,22 @@ from typing import Any, Final
 
 import numpy as np
 
-from paritygate.schemas.arrays import B1, F64, I64, U8
-from paritygate.schemas.columns import Codes
+from paritygate.schemas.arrays import I64, U8
 from paritygate.schemas.compiled import (
     SPARE_BYTES,
     address,
     byte,
     compiled,
+    is_ascii,
     is_same,
     is_utf8,
     real,
-    siphash,
     varint,
     word,
 )
+from paritygate.schemas.event_columns import Columns
 from paritygate.schemas.frames import Frames, LayoutError
-from paritygate.schemas.ids import KEYS, Ids
+from paritygate.schemas.ids import Ids
 from paritygate.schemas.registry import AvroSchema
 
 #: Most keys of the maps of one field that a run may name; more are read record by record.
@@ -46,24 +45,6 @@ _PLAIN: Final = {
 }  # fmt: skip
 _INT_BOUND: Final = 1 << 31
 _NOWHERE: Final = -1
-#: Places for texts at first; a power of two.
-_SMALLEST_TABLE: Final = 256
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Columns:
-    """Fields of some records by name: ``numbers`` (enums as numbers of their symbols), ``reals`` and ``texts``.
-
-    Null is NaN, or a text of size -1. ``text_maps`` and ``real_maps``: by name and key, in order of appearance, the
-    values of the rows that have the key; null in the others. ``has_nonfinite``: rows with a number that is not one.
-    """
-
-    numbers: dict[str, Any]
-    reals: dict[str, F64]
-    texts: dict[str, Ids]
-    text_maps: dict[str, Mapping[str, Ids]]
-    real_maps: dict[str, Mapping[str, F64]]
-    has_nonfinite: B1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,23 +123,6 @@ class Layout:
         return room
 
 
-def codes(texts: Ids) -> Codes:
-    """Numbers in place of texts, in order of first appearance; -1 where there is none.
-
-    :raises UnicodeDecodeError: a text is not UTF-8.
-    """
-    count = len(texts)
-    index, first = np.empty(count, np.int32), np.empty(count, np.int64)
-    found = _encode(KEYS[0], KEYS[1], texts.buffer, texts.at, texts.size, index, first)
-    return Codes(index, texts.take(first[:found]).decoded())
-
-
-def are_utf8(texts: Ids) -> B1:
-    """Which of some texts are UTF-8; null is."""
-    sound: B1 = _are_utf8(texts.buffer, texts.at, texts.size)
-    return sound
-
-
 def _text(buffer: U8, at: int, size: int) -> str:
     """:raises LayoutError: it is not UTF-8."""
     try:
@@ -187,67 +151,8 @@ def _kind(avro: Any) -> int | None:
 
 
 @compiled
-def _are_utf8(buffer: Any, at: Any, size: Any) -> Any:
-    sound, base = np.empty(len(at), np.bool_), address(buffer)
-    for row in range(len(at)):
-        sound[row] = is_utf8(base + at[row], size[row])
-    return sound
-
-
-@compiled
-def _place(k0: Any, k1: Any, at: int, size: int) -> Any:
-    """Where to look for a text first: a keyed hash, a product where eight bytes hold all of it."""
-    if size > 8:
-        return np.int64(siphash(k0, k1, at, size))
-    rest = np.uint64(8 * (8 - size))
-    whole = (word(at) << rest) >> rest if size > 0 else np.uint64(0)
-    return np.int64((whole * (k0 | np.uint64(1))) >> np.uint64(32))
-
-
-@compiled
-def _encode(k0: Any, k1: Any, buffer: Any, at: Any, size: Any, index: Any, first: Any) -> int:
-    """Number the texts; how many there are. ``first``: the first row of each."""
-    base, found, last = address(buffer), 0, -1
-    table = np.zeros(_SMALLEST_TABLE, np.int32)
-    for row in range(len(at)):
-        text, length = base + at[row], size[row]
-        if length < 0:
-            index[row] = -1
-            continue
-        if last >= 0 and size[first[last]] == length and is_same(base + at[first[last]], text, length):
-            index[row] = last
-            continue
-        if 2 * found > len(table):
-            table = np.zeros(8 * len(table), np.int32)
-            for known in range(found):
-                place = _place(k0, k1, base + at[first[known]], size[first[known]]) & (len(table) - 1)
-                while table[place] > 0:
-                    place = (place + 1) & (len(table) - 1)
-                table[place] = known + 1
-        place = _place(k0, k1, text, length) & (len(table) - 1)
-        while True:
-            last = table[place] - 1
-            if last < 0:
-                last = found
-                first[found] = row
-                found += 1
-                table[place] = found
-                break
-            if size[first[last]] == length and is_same(base + at[first[last]], text, length):
-                break
-            place = (place + 1) & (len(table) - 1)
-        index[row] = last
-    return found
-
-
-@compiled
-def _plain(at: int, end: int, kind: int, symbols: int) -> Any:
-    """One value, and where it ends, -1 where it is none. Of a text where it begins, of a double its bits."""
-    if kind == _TEXT:
-        size, at = varint(at, end)
-        return (at, at + size) if at >= 0 and 0 <= size <= end - at else (0, -1)
-    if kind == _DOUBLE:
-        return (np.int64(word(at)), at + 8) if end - at >= 8 else (0, -1)
+def _number(at: int, end: int, kind: int, symbols: int) -> Any:
+    """A number, a truth or a symbol, and where it ends, -1 where it is none; that of a float is not told."""
     if kind == _FLOAT:
         return (0, at + 4) if end - at >= 4 else (0, -1)
     if kind == _BOOLEAN:
@@ -275,17 +180,16 @@ def _read(
             return False
         at += _HEADER_BYTES
         for k in range(len(steps)):
-            kind, column, symbols = steps[k, 0], steps[k, 1], steps[k, 2]
-            target, values, expected = column, 1, 0
+            kind, column = steps[k, 0], steps[k, 1]
+            plain, target, values, expected = kind & ~(_NULLABLE | _MAP), column, 1, 0
             if kind & _NULLABLE:
                 values, at = varint(at, end)
                 if not 0 <= values <= 1:
                     return False
-                kind -= _NULLABLE
                 if values == 0 and column >= 0:
-                    if kind == _TEXT:
+                    if plain == _TEXT:
                         text_at[column, row], text_size[column, row] = 0, -1
-                    elif kind == _DOUBLE:
+                    elif plain == _DOUBLE:
                         reals[column, row] = np.nan
             elif kind & _MAP:
                 values, at = varint(at, end)
@@ -310,9 +214,9 @@ def _read(
                             return False
                         keys[k, place, 0], keys[k, place, 1] = at - base, size
                         keys_found[k] += 1
-                        if column >= 0 and kind == _MAP | _TEXT:
+                        if column >= 0 and plain == _TEXT:
                             text_size[column + place, :] = -1
-                        elif column >= 0 and kind == _MAP | _DOUBLE:
+                        elif column >= 0 and plain == _DOUBLE:
                             reals[column + place, :] = np.nan
                     if named[k, place] == row:
                         return False
@@ -320,21 +224,25 @@ def _read(
                     expected = place + 1
                     target = column + place
                     at += size
-                plain = kind & ~_MAP
-                value, at = _plain(at, end, plain, symbols)
-                if at < 0:
-                    return False
-                if column < 0:
-                    if plain == _TEXT and not is_utf8(value, at - value):
+                if plain == _TEXT:
+                    size, at = varint(at, end)
+                    if at < 0 or not 0 <= size <= end - at or not (is_ascii(at, size) or is_utf8(at, size)):
                         return False
-                elif plain == _TEXT:
-                    text_at[target, row], text_size[target, row] = value - base, at - value
+                    if column >= 0:
+                        text_at[target, row], text_size[target, row] = at - base, size
+                    at += size
                 elif plain == _DOUBLE:
-                    reals[target, row] = real(np.uint64(value))
-                    if not np.isfinite(reals[target, row]):
-                        nonfinite[row] = True
+                    if end - at < 8:
+                        return False
+                    value = real(word(at))
+                    at += 8
+                    if column >= 0:
+                        reals[target, row] = value
+                        nonfinite[row] |= not np.isfinite(value)
                 else:
-                    numbers[target, row] = value
+                    number, at = _number(at, end, plain, steps[k, 2])
+                    if at >= 0 and column >= 0:
+                        numbers[target, row] = number
                 values -= 1
                 if values == 0 and kind & _MAP:
                     values, at = varint(at, end)

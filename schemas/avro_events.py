@@ -1,8 +1,4 @@
-"""Columns of prediction events in Avro to an :class:`~paritygate.schemas.columns.EventBatch`.
-
-Law: the rows that :func:`sound_rows` keeps are those that ``rules.check_prediction`` passes, and the batch
-built of them equals, codes and vocabularies included, what ``EventBatch.of`` builds record by record.
-"""
+"""Prediction events in Avro: which schema versions are read by columns, and what fills the fields they lack."""
 
 from __future__ import annotations
 
@@ -13,14 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from paritygate.schemas.arrays import B1, I8, I64
-from paritygate.schemas.avro_columns import Columns, Layout, are_utf8, codes
-from paritygate.schemas.columns import Codes, EventBatch, untraced
-from paritygate.schemas.frames import Frames, LayoutError
-from paritygate.schemas.ids import Ids
-from paritygate.schemas.prediction import ARMS, MAX_REQUEST_ID_BYTES, ROLES, STATUSES, PredictionEvent
+from paritygate.schemas.arrays import I8
+from paritygate.schemas.avro_columns import Layout
+from paritygate.schemas.event_columns import SYMBOLS, Columns
+from paritygate.schemas.frames import Frames
+from paritygate.schemas.prediction import PredictionEvent
 from paritygate.schemas.registry import AvroSchema
-from paritygate.schemas.rules import MAX_AT_MS, MAX_EVENT_BYTES
 
 _TYPES: Mapping[str, Any] = {
     "request_id": "string",
@@ -41,7 +35,6 @@ _TYPES: Mapping[str, Any] = {
     "segments": {"type": "map", "values": "string"},
     "measures": {"type": "map", "values": "double"},
 }
-_SYMBOLS: Mapping[str, Sequence[StrEnum]] = {"arm": ARMS, "role": ROLES, "status": STATUSES}
 #: Fields that an old or new version may lack, so that the whole column is its default.
 _MAY_LACK = (
     "label",
@@ -68,7 +61,7 @@ def defaults(layout: Layout, reader: AvroSchema) -> dict[str, Any] | None:
         name = field.name
         if name in expected and not _is_expected(name, expected[name]["type"]):
             return None
-        if name in _SYMBOLS and not {str(m) for m in _SYMBOLS[name]} <= set(expected[name]["type"]["symbols"]):
+        if name in SYMBOLS and not {str(m) for m in SYMBOLS[name]} <= set(expected[name]["type"]["symbols"]):
             return None
         if name in layout.types and name in expected:
             if not _is_expected(name, layout.types[name]):
@@ -101,7 +94,7 @@ class AvroLayout:
         filled = None if layout is None else defaults(layout, reader)
         if layout is None or filled is None:
             return None
-        return cls(layout, filled, {n: _symbol_codes(layout.types[n], members) for n, members in _SYMBOLS.items()})
+        return cls(layout, filled, {n: _symbol_codes(layout.types[n], members) for n, members in SYMBOLS.items()})
 
     def read(self, frames: Frames) -> Columns:
         """The values of some records, enums as codes of their members.
@@ -112,68 +105,6 @@ class AvroLayout:
         for name, symbols in self.symbols.items():
             columns.numbers[name] = symbols[columns.numbers[name]]
         return columns
-
-
-def sound_rows(frames: Frames, columns: Columns) -> B1:
-    """Which rows keep the rules on prediction events and on their key: true where sound.
-
-    :raises LayoutError: an id that is not UTF-8.
-    """
-    ids = columns.texts["request_id"]
-    at_ms, latency = columns.numbers["event_at_ms"], columns.reals["latency_ms"]
-    # These two are not decoded, but must be text all the same.
-    if not all(are_utf8(columns.texts[name]).all() for name in ("request_id", "trace_id") if name in columns.texts):
-        raise LayoutError("an id that is not UTF-8")
-    sound = ids.equal(Ids(frames.buffer, frames.key_at, frames.key_size))
-    sound &= (ids.size > 0) & (ids.size <= MAX_REQUEST_ID_BYTES) & (frames.value_size <= MAX_EVENT_BYTES)
-    sound &= columns.texts["rollout_id"].size > 0
-    sound &= (at_ms >= 0) & (at_ms <= MAX_AT_MS) & (latency >= 0)
-    for name in _SYMBOLS:
-        sound &= columns.numbers[name] >= 0
-    sound &= ~columns.has_nonfinite
-    return sound
-
-
-def event_batch(
-    topic: str, partition: int, columns: Columns, *, offset: I64, appended_at_ms: I64, filled: Mapping[str, Any]
-) -> EventBatch:
-    """Sound rows as a batch.
-
-    :raises LayoutError: text that is not UTF-8.
-    """
-    count = len(offset)
-
-    def coded(name: str) -> Codes:
-        if name in columns.texts:
-            return codes(columns.texts[name])
-        value = filled[name]
-        return Codes(
-            np.full(count, -1 if value is None else 0, np.int32), [] if value is None or not count else [value]
-        )
-
-    try:
-        return EventBatch(
-            topic=topic, partition=partition, offset=offset, appended_at_ms=appended_at_ms,
-            request_id=columns.texts["request_id"],
-            rollout_id=coded("rollout_id"),
-            arm=columns.numbers["arm"],
-            role=columns.numbers["role"],
-            event_at_ms=columns.numbers["event_at_ms"],
-            latency_ms=columns.reals["latency_ms"],
-            status=columns.numbers["status"],
-            model_version=coded("model_version"),
-            label=coded("label"),
-            confidence=columns.reals["confidence"] if "confidence" in columns.reals else np.full(count, np.nan),
-            output=coded("output"),
-            endpoint=coded("endpoint"),
-            instance_id=coded("instance_id"),
-            error_type=coded("error_type"),
-            segments={name: codes(texts) for name, texts in columns.text_maps.get("segments", {}).items()},
-            measures=dict(columns.real_maps.get("measures", {})),
-            trace_of=columns.texts["trace_id"].text if "trace_id" in columns.texts else untraced,
-        )  # fmt: skip
-    except UnicodeDecodeError:
-        raise LayoutError("text that is not UTF-8") from None
 
 
 def _is_expected(name: str, avro: Any) -> bool:

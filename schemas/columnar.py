@@ -16,12 +16,13 @@ from typing import Literal
 import numpy as np
 
 from paritygate.schemas.arrays import B1
-from paritygate.schemas.avro_events import AvroLayout, event_batch, sound_rows
+from paritygate.schemas.avro_events import AvroLayout
 from paritygate.schemas.codec import ConfluentIds, decode
 from paritygate.schemas.columns import EventBatch
 from paritygate.schemas.concatenation import concat
 from paritygate.schemas.dead_letter import Poison
 from paritygate.schemas.errors import DecodeError, InvalidRecordError, PoisonError
+from paritygate.schemas.event_columns import event_batch, sound_rows
 from paritygate.schemas.frames import Bodies, Frames, LayoutError, read_frames
 from paritygate.schemas.json_events import read_events
 from paritygate.schemas.prediction import PredictionEvent

@@ -24,12 +24,35 @@ def untraced(_row: int) -> str:
     return ""
 
 
-@dataclass(slots=True)
 class Codes:
     """A dictionary-encoded column: ``values[index[i]]``; index -1 where the value is missing."""
 
-    index: I32
-    values: list[str]
+    __slots__ = ("_found",)
+
+    def __init__(self, index: I32, values: list[str]) -> None:
+        self._found: tuple[I32, list[str]] | Callable[[], tuple[I32, list[str]]] = (index, values)
+
+    @classmethod
+    def later(cls, number: Callable[[], tuple[I32, list[str]]]) -> Codes:
+        """A column that is numbered when somebody asks for it: nobody does for many."""
+        codes = cls.__new__(cls)
+        codes._found = number
+        return codes
+
+    def _numbered(self) -> tuple[I32, list[str]]:
+        if not isinstance(self._found, tuple):
+            self._found = self._found()
+        return self._found
+
+    @property
+    def index(self) -> I32:
+        """The code of each row."""
+        return self._numbered()[0]
+
+    @property
+    def values(self) -> list[str]:
+        """The text of each code."""
+        return self._numbered()[1]
 
     @classmethod
     def of(cls, column: Sequence[str | None]) -> Codes:
@@ -42,7 +65,7 @@ class Codes:
 
     def take(self, rows: I64 | B1) -> Codes:
         """The same vocabulary for some of the rows."""
-        return Codes(self.index[rows], self.values)
+        return Codes.later(lambda: (self.index[rows], self.values))
 
     def decoded(self) -> list[str | None]:
         """The column as plain values."""

@@ -156,8 +156,22 @@ def is_same(a: int, b: int, size: int) -> bool:
 
 
 @compiled
+def is_ascii(at: int, size: int) -> bool:
+    """Whether none of ``size`` bytes is above 127; they have :data:`SPARE_BYTES` behind them."""
+    end, found = at + size, np.uint64(0)
+    while end - at >= 8:
+        found |= word(at)
+        at += 8
+    if at < end:
+        found |= word(at) << np.uint64(8 * (8 - (end - at)))
+    return bool(found & np.uint64(0x8080808080808080) == np.uint64(0))
+
+
+@compiled
 def is_utf8(at: int, size: int) -> bool:
     """Whether bytes are UTF-8, as RFC 3629 has it: shortest forms, no surrogates, nothing beyond U+10FFFF."""
+    if is_ascii(at, size):
+        return True
     end = at + size
     while at < end:
         if end - at >= 8 and (word(at) & np.uint64(0x8080808080808080)) == np.uint64(0):
@@ -238,6 +252,9 @@ def siphash(k0: Any, k1: Any, at: int, size: int) -> Any:
 @compiled
 def varint(at: int, end: int) -> Any:
     """A zig-zag varint and where it ends; -1 where it does not end in time, or has more than 63 bits."""
+    if at < end and byte(at) < 0x80:
+        low = byte(at)
+        return (low >> 1) ^ -(low & 1), at + 1
     number, shift = 0, 0
     while at < end and shift < 63:
         low = byte(at)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from paritygate.schemas.arrays import I32
 from paritygate.schemas.columns import Codes, EventBatch, TraceOf
 from paritygate.schemas.ids import Ids
 
@@ -61,10 +62,14 @@ def _traces(parts: Sequence[TraceOf], lengths: Sequence[int]) -> TraceOf:
 
 
 def _merge(parts: Sequence[Codes]) -> Codes:
+    return Codes.later(lambda: _merged(parts))
+
+
+def _merged(parts: Sequence[Codes]) -> tuple[I32, list[str]]:
     seen: dict[str, int] = {}
     index: list[Any] = []
     for part in parts:
         # The last place is for -1, the missing value.
         table = np.array([seen.setdefault(v, len(seen)) for v in part.values] + [-1], np.int32)
         index.append(table[part.index])
-    return Codes(np.concatenate(index), list(seen))
+    return np.concatenate(index), list(seen)

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from paritygate.schemas.avro_columns import are_utf8, codes
 from paritygate.schemas.columns import Codes
-from paritygate.schemas.compiled import SPARE_BYTES, address, compiled, varint
+from paritygate.schemas.compiled import SPARE_BYTES, address, compiled, is_utf8, varint
 from paritygate.schemas.ids import Ids
+from paritygate.schemas.texts import codes
 
 ROOM = Path(__file__).parents[3] / "schemas"
 texts = st.lists(st.text(max_size=20) | st.sampled_from(["", "a", "a\0", "aaaaaaaa", "aaaaaaaab"]), max_size=40)
@@ -45,6 +45,14 @@ def test_the_hash_is_pythons_own() -> None:
     assert done.returncode == 0, done.stderr
 
 
+@compiled
+def _are_utf8(buffer: Any, at: Any, size: Any) -> Any:
+    found, base = np.empty(len(at), np.bool_), address(buffer)
+    for i in range(len(at)):
+        found[i] = is_utf8(base + at[i], size[i])
+    return found
+
+
 @given(st.lists(st.binary(max_size=12) | st.text(max_size=12).map(str.encode), max_size=20))
 @example([b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xc0\x80", b"\xe0\x80\x80", b"12345678\xc3", b"\xf0\x9f\x98\x80"])
 def test_utf8_is_what_python_decodes(raw: list[bytes]) -> None:
@@ -57,7 +65,8 @@ def test_utf8_is_what_python_decodes(raw: list[bytes]) -> None:
             return False
         return True
 
-    assert are_utf8(ids_of(raw)).tolist() == [decodes(text) for text in raw]
+    ids = ids_of(raw)
+    assert _are_utf8(ids.buffer, ids.at, ids.size).tolist() == [decodes(text) for text in raw]
 
 
 @given(texts)
@@ -68,6 +77,22 @@ def test_texts_are_numbered_in_order_of_appearance(values: list[str]) -> None:
     found, expected = codes(Ids.of(values)), Codes.of(values)
 
     assert (found.values, found.index.tolist()) == (expected.values, expected.index.tolist())
+
+
+def test_a_column_is_numbered_when_somebody_asks_and_once() -> None:
+    """What nobody looks at costs nothing, of rows that are taken as well."""
+    asked: list[int] = []
+
+    def number() -> tuple[Any, list[str]]:
+        asked.append(1)
+        return np.array([0, 1, 0], np.int32), ["a", "b"]
+
+    column = Codes.later(number)
+    taken = column.take(np.array([2, 1]))
+    assert not asked
+
+    assert (taken.decoded(), column.decoded(), taken.values) == (["a", "b"], ["a", "b", "a"], ["a", "b"])
+    assert asked == [1]
 
 
 @compiled

@@ -25,8 +25,9 @@ from paritygate.schemas.columnar import decode_batches
 from paritygate.schemas.prediction import Arm
 
 def compiled():
-    rooms = ("schemas.compiled", "schemas.ids", "schemas.frames", "schemas.avro_columns", "schemas.json_events",
-             "comparators.requests")
+    rooms = ("schemas.compiled", "schemas.ids", "schemas.frames", "schemas.avro_columns", "schemas.event_columns",
+             "schemas.texts", "schemas.json_events", "comparators.requests",
+             "comparators.places")
     found = [f for room in rooms for f in vars(import_module("paritygate." + room)).values()]
     return sum(len(f.signatures) for f in found if isinstance(f, Dispatcher))
 

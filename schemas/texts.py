@@ -1,0 +1,83 @@
+"""Texts: columns of texts numbered in order of first appearance, each decoded once."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+from paritygate.schemas.arrays import I32
+from paritygate.schemas.columns import Codes
+from paritygate.schemas.compiled import address, compiled, is_same, siphash, word
+from paritygate.schemas.ids import KEYS, Ids
+
+#: Places for texts at first; a power of two.
+_SMALLEST_TABLE: Final = 256
+
+
+def codes(texts: Ids) -> Codes:
+    """Numbers in place of texts, which are UTF-8, in order of first appearance; -1 where there is none."""
+    return Codes.later(lambda: _numbered(texts))
+
+
+def _numbered(texts: Ids) -> tuple[I32, list[str]]:
+    count = len(texts)
+    index, first = np.empty(count, np.int32), np.empty(count, np.int64)
+    found = _encode(KEYS[0], KEYS[1], texts.buffer, texts.at, texts.size, index, first)
+    return index, texts.take(first[:found]).decoded()
+
+
+@compiled
+def _begin(at: int, size: int) -> Any:
+    """The first eight bytes of a text; zeros behind a shorter one."""
+    if size >= 8:
+        return word(at)
+    rest = np.uint64(8 * (8 - size))
+    return (word(at) << rest) >> rest if size > 0 else np.uint64(0)
+
+
+@compiled
+def _place(k0: Any, k1: Any, at: int, size: int, begin: Any) -> Any:
+    """Where to look for a text first: a keyed hash, a product where eight bytes hold all of it."""
+    if size > 8:
+        return np.int64(siphash(k0, k1, at, size))
+    return np.int64((begin * (k0 | np.uint64(1))) >> np.uint64(32))
+
+
+@compiled
+def _encode(k0: Any, k1: Any, buffer: Any, at: Any, size: Any, index: Any, first: Any) -> int:
+    """Number the texts; how many there are. ``first``: the first row of each."""
+    base, found, last = address(buffer), 0, -1
+    table, begins = np.zeros(_SMALLEST_TABLE, np.int32), np.empty(len(at), np.uint64)
+    for row in range(len(at)):
+        text, length = base + at[row], size[row]
+        if length < 0:
+            index[row] = -1
+            continue
+        begin, place = _begin(text, length), -1
+        # Most texts are those of the row before; begin with that.
+        while last < 0 or not (
+            begins[last] == begin
+            and size[first[last]] == length
+            and (length <= 8 or is_same(base + at[first[last]], text, length))
+        ):
+            if place < 0:
+                place = _place(k0, k1, text, length, begin) & (len(table) - 1)
+            else:
+                place = (place + 1) & (len(table) - 1)
+            last = table[place] - 1
+            if last < 0:
+                last = found
+                begins[found], first[found] = begin, row
+                found += 1
+                table[place] = found
+        index[row] = last
+        if 2 * found > len(table):
+            table = np.zeros(8 * len(table), np.int32)
+            for known in range(found):
+                text, length = base + at[first[known]], size[first[known]]
+                place = _place(k0, k1, text, length, begins[known]) & (len(table) - 1)
+                while table[place] > 0:
+                    place = (place + 1) & (len(table) - 1)
+                table[place] = known + 1
+    return found
