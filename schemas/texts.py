@@ -47,37 +47,45 @@ def _place(k0: Any, k1: Any, at: int, size: int, begin: Any) -> Any:
 @compiled
 def _encode(k0: Any, k1: Any, buffer: Any, at: Any, size: Any, index: Any, first: Any) -> int:
     """Number the texts; how many there are. ``first``: the first row of each."""
-    base, found, last = address(buffer), 0, -1
-    table, begins = np.zeros(_SMALLEST_TABLE, np.int32), np.empty(len(at), np.uint64)
+    base, found, code = address(buffer), 0, -1
+    table = np.zeros(_SMALLEST_TABLE, np.int32)
+    begins, sizes = np.empty(len(at), np.uint64), np.empty(len(at), np.int32)
     for row in range(len(at)):
         text, length = base + at[row], size[row]
         if length < 0:
             index[row] = -1
             continue
-        begin, place = _begin(text, length), -1
-        # Most texts are those of the row before; begin with that.
-        while last < 0 or not (
-            begins[last] == begin
-            and size[first[last]] == length
-            and (length <= 8 or is_same(base + at[first[last]], text, length))
+        begin = _begin(text, length)
+        # A long text is often that of the row before. Of short ones nobody could foretell it; the table is as fast.
+        if not (
+            length > 8
+            and code >= 0
+            and begins[code] == begin
+            and sizes[code] == length
+            and is_same(base + at[first[code]], text, length)
         ):
-            if place < 0:
-                place = _place(k0, k1, text, length, begin) & (len(table) - 1)
-            else:
+            place = _place(k0, k1, text, length, begin) & (len(table) - 1)
+            code = table[place] - 1
+            while code >= 0 and not (
+                begins[code] == begin
+                and sizes[code] == length
+                and (length <= 8 or is_same(base + at[first[code]], text, length))
+            ):
                 place = (place + 1) & (len(table) - 1)
-            last = table[place] - 1
-            if last < 0:
-                last = found
-                begins[found], first[found] = begin, row
+                code = table[place] - 1
+            if code < 0:
+                code = found
+                begins[code], sizes[code], first[code] = begin, length, row
                 found += 1
                 table[place] = found
-        index[row] = last
-        if 2 * found > len(table):
-            table = np.zeros(8 * len(table), np.int32)
-            for known in range(found):
-                text, length = base + at[first[known]], size[first[known]]
-                place = _place(k0, k1, text, length, begins[known]) & (len(table) - 1)
-                while table[place] > 0:
-                    place = (place + 1) & (len(table) - 1)
-                table[place] = known + 1
+                if 2 * found > len(table):
+                    table = np.zeros(8 * len(table), np.int32)
+                    for known in range(found):
+                        place = _place(k0, k1, base + at[first[known]], sizes[known], begins[known]) & (
+                            len(table) - 1
+                        )
+                        while table[place] > 0:
+                            place = (place + 1) & (len(table) - 1)
+                        table[place] = known + 1
+        index[row] = code
     return found
