@@ -113,7 +113,8 @@ class Walk:
         self._rules = rules
         self._ignored = _Places(rules.ignore)
         self._unordered = _Places(rules.unordered)
-        self._keys_ignored = self._ignored.keys()
+        #: The keys of the outermost object that are ignored; None where a pattern names all of them.
+        self.keys_ignored = self._ignored.keys()
         #: Types of which two unequal values differ whatever they are. Integers may be too large to be told apart.
         self._at_once = {str: _BITS[ChangeKind.VALUE_CHANGED], bool: _BITS[ChangeKind.VALUE_CHANGED]}
         if not (rules.absolute_tolerance or rules.relative_tolerance):
@@ -132,7 +133,7 @@ class Walk:
 
     def _flat_kinds(self, a: dict[str, Any], b: dict[str, Any]) -> int | None:
         """:meth:`kinds` of two objects without lists and objects in them; None: they must be walked."""
-        ignored, at_once = self._keys_ignored, self._at_once
+        ignored, at_once = self.keys_ignored, self._at_once
         if ignored is None:
             return None
         found, same_keys = 0, len(a) == len(b)

@@ -110,8 +110,7 @@ def measure_pairs(
     flag["baseline_only_invalid"] = good & fine & baseline_invalid & ~candidate_invalid
     flag["labels_compared"] = compared = asked & _present(baseline.label) & _present(candidate.label)
     flag["label_changes"] = changed = compared & (baseline.label != candidate.label).astype(np.bool_)
-    different = np.flatnonzero(good & fine & (baseline.output != candidate.output).astype(np.bool_))
-    flag["output_changes"] = _compare(measured, checks.changes(ours, theirs, different))
+    flag["output_changes"] = _compare(measured, checks.changes(ours, theirs, np.flatnonzero(good & fine)))
     flag["live_candidate"], flag["live_candidate_errors"] = live, live & ~live_fine
     flag["live_candidate_timeouts"] = live & (candidate.status == _TIMEOUT)
     flag["live_candidate_checked"], flag["live_candidate_invalid"] = live_fine, live_fine & candidate_invalid

@@ -14,6 +14,7 @@ from paritygate.comparators.answers import OutputChecks
 from paritygate.comparators.diff import DiffRules, diff, read_output
 from paritygate.comparators.validation import OutputRules, OutputValidator
 from paritygate.schemas.arrays import Objects
+from tests.support.flat_texts import flat_texts
 
 KEYS = st.sampled_from(["prediction", "confidence", "model_version", "x", ""])
 SCALARS = (
@@ -43,7 +44,13 @@ HOSTILE = [
     json.dumps({f"k{i}": i for i in range(60)}), json.dumps({f"k{i}": -i for i in range(60)}),
     json.dumps({f"k{i}": str(i) for i in range(160)}), json.dumps([[i] for i in range(12_000)]),
 ]  # fmt: skip
-OUTPUTS = st.sampled_from(HOSTILE) | GOOD.map(json.dumps) | VALUES.map(json.dumps) | st.text(max_size=6)
+OUTPUTS = (
+    st.sampled_from(HOSTILE)
+    | GOOD.map(json.dumps)
+    | VALUES.map(json.dumps)
+    | st.text(max_size=6)
+    | flat_texts(KEYS)
+)
 RULES = st.sampled_from(
     [
         OutputRules(),
@@ -55,6 +62,18 @@ RULES = st.sampled_from(
             json_schema={
                 "properties": {"prediction": {"type": "string"}, "x": {"minimum": 0}},
                 "additionalProperties": {"type": ["string", "number", "array", "object"]},
+            },
+        ),
+        OutputRules(
+            required=("x",),
+            json_schema={
+                "type": "object",
+                "properties": {
+                    "prediction": {"enum": ["yes", "no", "\u00c5", 1, None]},
+                    "x": {"type": ["number", "string"], "minimum": 0, "exclusiveMaximum": 1, "maxLength": 2},
+                    "confidence": {"type": "number"},
+                },
+                "additionalProperties": False,
             },
         ),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from paritygate.schemas.columns import Codes
-from paritygate.schemas.compiled import SPARE_BYTES, address, compiled, is_utf8, varint
+from paritygate.schemas.compiled import SPARE_BYTES, address, compiled, decimal, is_utf8, varint
 from paritygate.schemas.ids import Ids
 from paritygate.schemas.texts import codes
 
@@ -43,6 +44,19 @@ def test_the_hash_is_pythons_own() -> None:
     done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr
+
+
+@given(st.integers(0, 2**64 - 1) | st.integers(0, 999), st.integers(-290, 290))
+@example(9007199254740993, 0)
+@example(5, -1)
+@example(8, 23)
+@example(2**64 - 1, 289)
+def test_decimals_are_read_to_the_last_bit(digits: int, power: int) -> None:
+    """The nearest double, or none; none only where a number needs all the digits that it has."""
+    bits, certain = decimal(np.uint64(digits), power)
+
+    assert certain or digits >= 2**53 or abs(power) > 22
+    assert not certain or struct.pack("<Q", int(bits)) == struct.pack("<d", float(f"{digits}e{power}"))
 
 
 @compiled

@@ -1,0 +1,340 @@
+"""Flat: outputs that are one object of plain values, read by compiled loops into columns.
+
+Law: what is read here is exactly what a JSON reader reads: numbers to the last bit, texts to the last character. An
+output with anything else in it (lists and objects, keys twice or with escapes, more digits than a number holds) is
+not flat, and neither is one that is no JSON: it is left to whoever reads values one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from paritygate.schemas.arrays import B1, I64, U8
+from paritygate.schemas.compiled import (
+    SPARE_BYTES,
+    byte,
+    compiled,
+    decimal,
+    is_same,
+    word,
+    zeros_behind,
+)
+from paritygate.schemas.compiled import address as address_of
+
+#: Keys that the outputs of one reading may have beside those that are named beforehand.
+MAX_OTHER_KEYS: Final = 64
+#: Kinds of value. An escaped text is a text, but not character by character.
+NULL, FALSE, TRUE, INTEGER, REAL, TEXT, ESCAPED = range(7)
+#: Size of a name that no key is equal to.
+_NEVER: Final = 1 << 30
+_QUOTE, _BACKSLASH, _COMMA, _COLON, _OPEN, _CLOSE = 0x22, 0x5C, 0x2C, 0x3A, 0x7B, 0x7D
+_MINUS, _PLUS, _POINT, _ZERO, _NINE, _SMALL_E, _SMALL_U = 0x2D, 0x2B, 0x2E, 0x30, 0x39, 0x65, 0x75
+_TRUE_WORD, _FALSE_WORD, _NULL_WORD = 0x65757274, 0x736C6166, 0x6C6C756E
+_SHORT_ESCAPES: Final = tuple(b'"\\/bfnrt')
+#: Digits that 64 bits hold, and those of a power of ten that are looked at.
+_MAX_DIGITS: Final = 19
+_MAX_POWER_DIGITS: Final = 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Names:
+    """Texts that rules speak of, in one piece: text k is ``size[k]`` bytes from ``at[k]`` on.
+
+    The first ``keys`` of them are keys of outputs; key k has number k.
+    """
+
+    raw: bytes
+    at: I64
+    size: I64
+    keys: int
+
+    @classmethod
+    def of(cls, keys: Sequence[str], others: Sequence[str] = ()) -> Names:
+        """Some keys and some other texts. One that JSON must escape is never met in a flat output."""
+        texts = [*keys, *others]
+        raw = [b"" if _is_odd(text) else text.encode() for text in texts]
+        size = [_NEVER if _is_odd(text) else len(part) for text, part in zip(texts, raw, strict=True)]
+        ends = np.cumsum([len(part) for part in raw], dtype=np.int64)
+        at = np.array([0, *ends[:-1].tolist()], np.int64)[: len(texts)]
+        return cls(b"".join(raw), at, np.array(size, np.int64), len(keys))
+
+
+def _is_odd(text: str) -> bool:
+    return any(c in '"\\' or c < " " or "\ud800" <= c <= "\udfff" for c in text)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Flat:
+    """Outputs, and the fields of those that are flat.
+
+    ``outputs[i]``: where output i lies, its bytes, its first field, and whether it is flat; its fields end where
+    those of the next one begin. ``fields[k]``: the number of the key, the kind, the value, and bytes of a text; the
+    value is the bits of a number as a ``double``, or where a text lies without its quotes. ``keys[n]``: where key n
+    lies, and its bytes.
+    """
+
+    buffer: U8
+    outputs: I64
+    fields: I64
+    keys: I64
+
+    @classmethod
+    def read(cls, texts: Sequence[str], names: Names) -> Flat:
+        """Read some outputs; the names lie in front of them."""
+        body, sizes, odd = _encoded(texts)
+        outputs = np.zeros((len(texts) + 1, 4), np.int64)
+        outputs[:-1, 1] = sizes
+        outputs[0, 0] = len(names.raw)
+        np.cumsum(sizes, out=outputs[1:, 0])
+        outputs[1:, 0] += len(names.raw)
+        fields = np.empty((body.count(b":"), 4), np.int64)
+        keys = np.zeros((names.keys + MAX_OTHER_KEYS, 2), np.int64)
+        keys[: names.keys, 0], keys[: names.keys, 1] = names.at[: names.keys], names.size[: names.keys]
+        buffer: U8 = np.frombuffer(b"".join((names.raw, body, bytes(SPARE_BYTES))), np.uint8)
+        met, follows = np.full(len(keys), -1), np.zeros(len(keys) + 1, np.int64)
+        found = _read(buffer, outputs, fields, keys, names.keys, met, follows)
+        outputs[odd, 3] = 0
+        return cls(buffer, outputs, fields, keys[:found])
+
+    @property
+    def plain(self) -> B1:
+        """Which outputs are flat."""
+        plain: B1 = self.outputs[:-1, 3] > 0
+        return plain
+
+    def texts_of_keys(self, begin: int) -> list[bytes]:
+        """The keys from one number on."""
+        return [self.buffer[at : at + size].tobytes() for at, size in self.keys[begin:].tolist()]
+
+
+def _encoded(texts: Sequence[str]) -> tuple[bytes, I64, list[int]]:
+    """Texts as UTF-8 in one piece, the bytes of each, and which of them hold half a character only."""
+    whole = "".join(texts)
+    if whole.isascii():
+        return whole.encode(), np.fromiter(map(len, texts), np.int64, len(texts)), []
+    raw, odd = [], []
+    for place, text in enumerate(texts):
+        try:
+            raw.append(text.encode())
+        except UnicodeEncodeError:
+            raw.append(text.encode(errors="surrogatepass"))
+            odd.append(place)
+    return b"".join(raw), np.fromiter(map(len, raw), np.int64, len(raw)), odd
+
+
+# -- compiled ------------------------------------------------------------------------------------------------------
+
+
+@compiled
+def _behind_space(at: int, end: int) -> int:
+    while at < end and (byte(at) == 0x20 or byte(at) == 0x0A or byte(at) == 0x0D or byte(at) == 0x09):
+        at += 1
+    return at
+
+
+@compiled
+def _has(words: Any, wanted: Any) -> Any:
+    """A bit at the first byte that is the wanted one, and perhaps bits above."""
+    apart = words ^ (wanted * np.uint64(0x0101010101010101))
+    return (apart - np.uint64(0x0101010101010101)) & ~apart
+
+
+@compiled
+def _hex(at: int) -> int:
+    """Four hexadecimal digits; -1 where they are none."""
+    found = 0
+    for place in range(at, at + 4):
+        digit = byte(place)
+        if _ZERO <= digit <= _NINE:
+            found = found * 16 + digit - _ZERO
+        elif 0x61 <= digit | 0x20 <= 0x66:
+            found = found * 16 + (digit | 0x20) - 0x57
+        else:
+            return -1
+    return found
+
+
+@compiled
+def _text(at: int, end: int) -> Any:
+    """Where a text ends that begins behind its quote, -1 where it does not; whether it has escapes."""
+    escaped = False
+    while at < end:
+        words = word(at)
+        special = _has(words, np.uint64(_QUOTE)) | _has(words, np.uint64(_BACKSLASH))
+        special |= (words - np.uint64(0x2020202020202020)) & ~words
+        special &= np.uint64(0x8080808080808080)
+        if special == np.uint64(0):
+            at += 8
+            continue
+        at += zeros_behind(special) >> 3
+        if at >= end:
+            return -1, escaped
+        if byte(at) == _QUOTE:
+            return at, escaped
+        if byte(at) != _BACKSLASH or end - at < 2:
+            return -1, escaped
+        escaped = True
+        after = byte(at + 1)
+        if after == _SMALL_U and end - at >= 6:
+            number = _hex(at + 2)
+            if number < 0 or 0xD800 <= number <= 0xDFFF:  # half a character
+                return -1, escaped
+            at += 6
+        elif after in _SHORT_ESCAPES:
+            at += 2
+        else:
+            return -1, escaped
+    return -1, escaped
+
+
+@compiled
+def _digits(at: int, end: int, digits: Any, count: int) -> Any:
+    """More digits of a number: where they end, the number, and how many digits it has without leading zeros."""
+    while at < end and _ZERO <= byte(at) <= _NINE:
+        digits = digits * np.uint64(10) + np.uint64(byte(at) - _ZERO)
+        if count > 0 or digits != np.uint64(0):
+            count += 1
+        at += 1
+    return at, digits, count
+
+
+@compiled
+def _number(at: int, end: int) -> Any:
+    """Where a number ends, -1 where it is none or has too many digits; its kind, and its bits as a ``double``."""
+    none = (-1, INTEGER, np.uint64(0))
+    sign = np.uint64(0)
+    if byte(at) == _MINUS:
+        sign = np.uint64(1) << np.uint64(63)
+        at += 1
+    begin = at
+    at, digits, count = _digits(at, end, np.uint64(0), 0)
+    if at == begin or (byte(begin) == _ZERO and at - begin > 1):
+        return none
+    kind = INTEGER
+    power: Any = 0
+    if at < end and byte(at) == _POINT:
+        begin, kind = at + 1, REAL
+        at, digits, count = _digits(begin, end, digits, count)
+        if at == begin:
+            return none
+        power = begin - at
+        while power < 0 and byte(begin - power - 1) == _ZERO and digits != np.uint64(0) and count <= _MAX_DIGITS:
+            digits //= np.uint64(10)
+            power += 1
+    if count > _MAX_DIGITS:
+        return none
+    if at < end and byte(at) | 0x20 == _SMALL_E:
+        at += 1
+        kind, below = REAL, False
+        if at < end and (byte(at) == _MINUS or byte(at) == _PLUS):
+            below = byte(at) == _MINUS
+            at += 1
+        begin = at
+        at, shift, _ = _digits(at, end, np.uint64(0), 0)
+        if at == begin or at - begin > _MAX_POWER_DIGITS:
+            return none
+        power += (-1 if below else 1) * np.int64(shift)
+    if digits == np.uint64(0) and sign != np.uint64(0):
+        kind = REAL
+    bits, certain = decimal(digits, power)
+    return (at, kind, bits | sign) if certain else none
+
+
+@compiled
+def _value(at: int, end: int) -> Any:
+    """Where a plain value ends, -1 where it is none; its kind, its bits or where its text begins, and the size."""
+    if at >= end:
+        return -1, NULL, 0, 0
+    begin = byte(at)
+    if begin == _QUOTE:
+        close, escaped = _text(at + 1, end)
+        return (close + 1 if close >= 0 else -1), (ESCAPED if escaped else TEXT), at + 1, close - at - 1
+    if begin == _MINUS or _ZERO <= begin <= _NINE:
+        at, kind, bits = _number(at, end)
+        return at, kind, np.int64(bits), 0
+    if end - at >= 5:  # the object's end is behind it
+        four = word(at) & np.uint64(0xFFFF_FFFF)
+        if four == np.uint64(_TRUE_WORD):
+            return at + 4, TRUE, 0, 0
+        if four == np.uint64(_NULL_WORD):
+            return at + 4, NULL, 0, 0
+        if four == np.uint64(_FALSE_WORD) and byte(at + 4) == _SMALL_E:
+            return at + 5, FALSE, 0, 0
+    return -1, NULL, 0, 0
+
+
+@compiled
+def _key(at: int, end: int, base: int, keys: Any, count: int, guess: int) -> Any:
+    """The number of a key that begins behind its quote, and where it ends; a new one is as large as there are keys.
+
+    The guess is looked at first: most outputs have the same keys in the same order.
+    """
+    if guess < count:
+        size = keys[guess, 1]
+        if size < end - at and byte(at + size) == _QUOTE and is_same(base + keys[guess, 0], at, size):
+            return guess, at + size
+    close, escaped = _text(at, end)
+    if close < 0 or escaped:
+        return -1, -1
+    size, number = close - at, 0
+    while number < count and not (keys[number, 1] == size and is_same(base + keys[number, 0], at, size)):
+        number += 1
+    return number, close
+
+
+@compiled
+def _read(buffer: Any, outputs: Any, fields: Any, keys: Any, count: int, met: Any, follows: Any) -> int:
+    """Fill the fields; how many keys there are then.
+
+    ``met``: by key, the last output that had it. ``follows``: by key, the one that came next last time, in front
+    the one that came first.
+    """
+    base, field = address_of(buffer), 0
+    for row in range(len(outputs) - 1):
+        outputs[row, 2] = field
+        at = base + outputs[row, 0]
+        end = at + outputs[row, 1]
+        at = _behind_space(at, end)
+        if at >= end or byte(at) != _OPEN:
+            continue
+        begin, last, sound = field, 0, True
+        while sound:
+            at = _behind_space(at + 1, end)  # behind the brace or a comma
+            if at >= end or byte(at) != _QUOTE:
+                sound = at < end and byte(at) == _CLOSE and field == begin
+                break
+            key_at = at + 1
+            number, at = _key(key_at, end, base, keys, count, follows[last])
+            if number < 0 or number == len(keys) or met[number] == row:
+                sound = False
+                break
+            if number == count:
+                keys[number, 0], keys[number, 1] = key_at - base, at - key_at
+                count += 1
+            met[number], follows[last] = row, number
+            last = number + 1
+            at = _behind_space(at + 1, end)
+            if at >= end or byte(at) != _COLON:
+                sound = False
+                break
+            at, kind, value, size = _value(_behind_space(at + 1, end), end)
+            if at < 0:
+                sound = False
+                break
+            fields[field, 0], fields[field, 1], fields[field, 3] = number, kind, size
+            fields[field, 2] = value - base if kind >= TEXT else value
+            field += 1
+            at = _behind_space(at, end)
+            if at >= end or byte(at) != _COMMA:
+                sound = at < end and byte(at) == _CLOSE
+                break
+        if sound and _behind_space(at + 1, end) == end:
+            outputs[row, 3] = 1
+        else:
+            field = begin
+    outputs[len(outputs) - 1, 2] = field
+    return count
