@@ -27,7 +27,7 @@ class Rows(Generic[R]):
 
 
 def decode_rows(
-    buffer: bytes,
+    buffer: bytes | memoryview,
     start_offset: int,
     decode: Callable[[bytes | None], R],
     key_of: Callable[[R], str] | None = None,

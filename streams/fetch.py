@@ -31,6 +31,7 @@ from aiokafka.structs import TopicPartition
 
 from paritygate.schemas.client import KafkaSettings
 from paritygate.schemas.errors import BrokerUnavailableError, ParityGateError
+from paritygate.streams.bulk import BulkConnection
 from paritygate.streams.connect import aiokafka_config
 
 log = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ class Fetched:
     topic: str
     partition: int
     start: int
-    data: bytes
+    data: bytes | memoryview
     log_end: int
     is_new: bool = True
 
@@ -111,6 +112,8 @@ class BatchFetcher:
         self._requests: dict[int, _Request] = {}
         self._quiet_until_s: dict[int, float] = {}
         self._turns: Counter[int] = Counter()
+        self._in_the_clear = kafka.security_protocol == "PLAINTEXT"
+        self._bulk: dict[tuple[str, int], BulkConnection] = {}
 
     async def start(self) -> None:
         """Connect and learn where the topics live.
@@ -127,6 +130,8 @@ class BatchFetcher:
     async def stop(self) -> None:
         """Close the connections."""
         await self.forget()
+        for connection in self._bulk.values():
+            connection.close()
         await self._client.close()
 
     async def fetch(self, positions: Mapping[tuple[str, int], int]) -> tuple[list[Fetched], list[Lost]]:
@@ -229,7 +234,7 @@ class BatchFetcher:
         try:
             await asyncio.sleep(self._quiet_until_s.pop(node, 0.0) - time.monotonic())
             request = FetchRequest(self._wait_ms, 1, 64 << 20, 0, list(topics.items()))
-            response = await self._client.send(node, request)
+            response = await self._send_to(node, request)
         except _AWAY as e:
             self._trouble(where, type(e).__name__)
             return None
@@ -239,6 +244,15 @@ class BatchFetcher:
             # KIP-219: the answer comes at once, and the client is to be quiet for so long.
             self._quiet_until_s[node] = time.monotonic() + throttle_ms / 1000
         return response.topics
+
+    async def _send_to(self, node: int, request: FetchRequest) -> Any:
+        broker = self._client.cluster.broker_metadata(node) if self._in_the_clear else None
+        if broker is None:
+            return await self._client.send(node, request)
+        address = broker.host, broker.port
+        if address not in self._bulk:
+            self._bulk[address] = BulkConnection(*address, timeout_s=_GIVE_UP_MS / 1000)
+        return await self._bulk[address].ask(request)
 
     async def _read(self, topic: str, part: tuple[Any, ...], start: int, *, is_new: bool) -> Fetched | Lost | None:
         """The answer for one partition; None where it is to be asked again."""

@@ -8,7 +8,8 @@ snapshot is reported again by the next, also where nothing of it is left.
 
 One task serves all owned partitions: every broker is asked at once. While what came is applied, what follows it is
 asked for already, at the offsets that the batches' headers promise; it is used only where the join stands there by
-then. No third request goes out before, which is the back-pressure.
+then. No third request goes out before, which is the back-pressure. Reports and snapshots are written meanwhile, one
+round of each at a time.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 import cramjam
 
@@ -49,6 +50,7 @@ from paritygate.streams.pace import Absence, Progress, too_far_ahead
 from paritygate.streams.positions import GroupPositions, Membership
 from paritygate.streams.settings import WorkerSettings
 from paritygate.streams.stages import Stages
+from paritygate.streams.under_way import UnderWay
 
 log = logging.getLogger(__name__)
 
@@ -123,6 +125,8 @@ class JoinKeeper:
         self._group = positions
         self._graves = Graves(settings, outbox, metrics)
         self._checkpointed_ms = 0
+        #: Under way while the join goes on: reports, and the snapshots that follow them.
+        self._writing, self._saving = UnderWay(), UnderWay()
         self._fetcher: BatchFetcher | None = None
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
@@ -159,6 +163,7 @@ class JoinKeeper:
         self._worker = self._settings.instance_id or membership.member_id
         # Before the first report: the snapshot is what lifts the revisions above those of the owner before.
         await self._checkpoint()
+        await self._saving.ended()
         self._stopping = False
         self.answered_at_ms = self._clock_ms()
         self._task = asyncio.create_task(self._run(self._fetcher), name="join")
@@ -173,6 +178,8 @@ class JoinKeeper:
             except TimeoutError:
                 # A broker that hangs must not hold up the group; the next owner does the work again.
                 log.warning("the join did not stop within %g s; its last work will be repeated", timeout_s)
+        self._writing.give_up()
+        self._saving.give_up()
         await self._group.leave()
         self._progress = Progress()
         self._joins.clear()
@@ -191,6 +198,7 @@ class JoinKeeper:
             log.warning("the join had ended (%s); its last work will be repeated", described(error))
         elif not task.cancelled():
             await self._checkpoint()
+            await self._saving.ended()
 
     async def close(self) -> None:
         """Release everything and close connections."""
@@ -422,7 +430,10 @@ class JoinKeeper:
             self._metrics.join_state(partition, join)
         self._stages.lap("aggregate")
         # What cannot wait goes first, also before the whole windows of other partitions; the sort is stable.
-        await self._publish(sorted(reports, key=lambda r: not r.is_early))
+        reports.sort(key=lambda r: not r.is_early)
+        await self._writing.ended()
+        if reports:
+            self._writing.begin(self._publish(reports))
         self._stages.lap("publish")
         self._metrics.stages(self._stages.took_s)
 
@@ -449,19 +460,25 @@ class JoinKeeper:
         self._metrics.published(len(reports))
 
     async def _checkpoint(self) -> None:
+        """Take snapshots once all reports before them are written; they are written while the join goes on.
+
+        What is reported meanwhile may be out before them: an owner that finds older ones reports it again.
+        """
+        await self._writing.ended()
+        await self._saving.ended()
         started_ms = self._clock_ms()
-        saves: list[Any] = []
-        size = 0
-        for partition, join in self._joins.items():
-            data = bytes(cramjam.zstd.compress(join.snapshot()))
-            size += len(data)
-            saves.append(self._store.save(partition, self._generations[partition], data))
-        await asyncio.gather(*saves)
-        self._stages.lap("checkpoint")
-        # After the snapshots, never before: what the group shows is what a restart keeps.
-        self._group.commit({p: self._standing(p, join) for p, join in self._joins.items()})
+        snapshots = {p: bytes(cramjam.zstd.compress(join.snapshot())) for p, join in self._joins.items()}
+        standings = {p: self._standing(p, join) for p, join in self._joins.items()}
+        self._saving.begin(self._save(snapshots, standings, started_ms))
         self._checkpointed_ms = started_ms
-        self._metrics.checkpoint(size, self._clock_ms() - started_ms)
+        self._stages.lap("checkpoint")
+
+    async def _save(self, snapshots: Mapping[int, bytes], standings: dict[int, Standing], started_ms: int) -> None:
+        saves = (self._store.save(p, self._generations[p], data) for p, data in snapshots.items())
+        await asyncio.gather(*saves)
+        # After the snapshots, never before: what the group shows is what a restart keeps.
+        self._group.commit(standings)
+        self._metrics.checkpoint(sum(map(len, snapshots.values())), self._clock_ms() - started_ms)
 
     def _standing(self, partition: int, join: PartitionJoin) -> Standing:
         return Standing(

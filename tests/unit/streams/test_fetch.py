@@ -41,6 +41,9 @@ class Client:
     def partitions_for_topic(self, topic: str) -> set[int] | None:
         return self.partitions if topic == "t" else None
 
+    def broker_metadata(self, _node: int) -> None:
+        return None
+
     async def force_metadata_update(self) -> bool:
         self.refreshed += 1
         return True
