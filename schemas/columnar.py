@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from typing import Literal
+from functools import lru_cache
 
 import numpy as np
 
@@ -24,19 +23,17 @@ from paritygate.schemas.dead_letter import Poison
 from paritygate.schemas.errors import DecodeError, InvalidRecordError, PoisonError
 from paritygate.schemas.event_columns import event_batch, sound_rows
 from paritygate.schemas.frames import Bodies, Frames, LayoutError, read_frames
-from paritygate.schemas.json_events import read_events
+from paritygate.schemas.json_events import JSON, JsonLayout
 from paritygate.schemas.prediction import PredictionEvent
 from paritygate.schemas.record_batches import Record, RecordBatch, read_record, records, split
 from paritygate.schemas.registry import REGISTRY, Registry
 
 #: Bytes of batch bodies after which those that wait are decoded; it bounds the memory that decoding takes.
 MAX_RUN_BYTES = 32 << 20
-#: The same for JSON: plain Python values are many times as large, and should fit into the processor's cache.
-JSON_RUN_BYTES = 256 << 10
 
 _Body = bytes | memoryview
 _Whole = tuple[RecordBatch, _Body]
-_Layout = AvroLayout | Literal["json"]
+_Layout = AvroLayout | JsonLayout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,16 +146,14 @@ class _Decoder:
         layouts = list(map(self._layout, bodies.begins()))
         end = 0
         while end < len(batches):
-            begin, layout, size_bytes = end, layouts[end], 0
-            limit_bytes = JSON_RUN_BYTES if layout == "json" else MAX_RUN_BYTES
-            while end < len(batches) and layouts[end] is layout and size_bytes <= limit_bytes:
-                size_bytes += len(batches[end][1])
+            begin, layout = end, layouts[end]
+            while end < len(batches) and layouts[end] is layout:
                 end += 1
             self._read_run(layout, batches[begin:end], bodies[begin:end])
 
     def _layout(self, begin: bytes) -> _Layout | None:
         """The layout of a batch judging by its first value, ``None`` where it must go record by record."""
-        return "json" if begin.startswith(b"{") else self.layouts.get(begin)
+        return JSON if begin.startswith(b"{") else self.layouts.get(begin)
 
     def _read_run(self, layout: _Layout | None, batches: Sequence[_Whole], bodies: Bodies) -> None:
         if layout is not None and self._read_columns(layout, batches, bodies):
@@ -177,8 +172,7 @@ class _Decoder:
         """Decode batches in one call; false, with nothing kept, where that cannot be done."""
         try:
             frames = read_frames(bodies)
-            read = self._json_piece if layout == "json" else partial(self._avro_piece, layout)
-            piece, poison = read(frames, batches, kept=frames.offset >= self.start_offset)
+            piece, poison = self._piece(layout, frames, batches, kept=frames.offset >= self.start_offset)
         except LayoutError:
             return False
         self._finish_events()
@@ -186,46 +180,30 @@ class _Decoder:
         self.poison.extend(poison)
         return True
 
-    def _avro_piece(
-        self,
-        layout: AvroLayout,
-        frames: Frames,
-        batches: Sequence[_Whole],
-        *,
-        kept: B1,
+    def _piece(
+        self, layout: _Layout, frames: Frames, batches: Sequence[_Whole], *, kept: B1
     ) -> tuple[EventBatch, list[Poison]]:
         columns = layout.read(frames)
         sound = sound_rows(frames, columns)
         found = self._codec_reads(frames, batches, np.flatnonzero(kept & ~sound).tolist())
-        if any(not isinstance(it, Poison) for it in found.values()):
-            raise LayoutError("a row that is sound after all")
+        events = {row: it for row, it in found.items() if isinstance(it, PredictionEvent)}
+        if events:
+            if not isinstance(layout, JsonLayout):
+                raise LayoutError("a row that is sound after all")
+            frames = layout.rewritten(frames, events)
         kept &= sound
-        if not kept.all():
+        kept[list(events)] = True
+        if events or not kept.all():
             # Read again: what the others name is in no vocabulary.
             frames = frames.take(kept)
             columns = layout.read(frames)
+            if columns.doubtful.any():
+                raise LayoutError("an event that has no plain form")
         piece = event_batch(
             self.topic, self.partition, columns,
             offset=frames.offset, appended_at_ms=frames.appended_at_ms, filled=layout.filled,
         )  # fmt: skip
         return piece, [it for it in found.values() if isinstance(it, Poison)]
-
-    def _json_piece(
-        self,
-        frames: Frames,
-        batches: Sequence[_Whole],
-        *,
-        kept: B1,
-    ) -> tuple[EventBatch, list[Poison]]:
-        events = read_events(frames)
-        poison: list[Poison] = []
-        for row, it in self._codec_reads(frames, batches, [i for i in events.doubtful if kept[i]]).items():
-            if isinstance(it, Poison):
-                poison.append(it)
-                kept[row] = False
-            else:
-                events.put(row, it)
-        return events.batch(self.topic, self.partition, kept, frames.offset, frames.appended_at_ms), poison
 
     def _codec_reads(
         self, frames: Frames, batches: Sequence[_Whole], doubtful: Iterable[int]

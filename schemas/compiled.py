@@ -14,6 +14,7 @@ import inspect
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from typing import Any, Final, ParamSpec, TypeVar
 
 import numba
@@ -21,6 +22,7 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core.caching import FunctionCache
+from numba.core.dispatcher import Dispatcher
 from numba.extending import intrinsic
 
 P = ParamSpec("P")
@@ -30,27 +32,37 @@ R = TypeVar("R")
 SPARE_BYTES: Final = 8
 
 
-#: What all compiled functions take from this file. numba looks only at the file of a function to tell whether kept
-#: machine code is of it, and would go on with what an older version of this one was compiled into.
-_HERE: Final = hashlib.sha256(inspect.getsource(sys.modules[__name__]).encode()).hexdigest()
-
-
 #: Nobody calls compiled functions from C.
 _OPTIONS: Final[dict[str, Any]] = {"nogil": True, "no_cfunc_wrapper": True}
 
 
 class _Kept(FunctionCache):
-    """Machine code that is kept, by the source of this file too."""
+    """Machine code that is kept, by the sources of its parts too.
+
+    numba looks only at the file of a function to tell whether kept machine code is of it, and would go on with what
+    older versions of its parts were compiled into. They lie in this file, and in those that its file takes them of.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)  # type: ignore[no-untyped-call]
+        parts = (part for part in function.__globals__.values() if isinstance(part, Dispatcher))
+        rooms = sorted({__name__, *(part.py_func.__module__ for part in parts)})
+        self._sources = tuple(map(_source, rooms))
 
     def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
-        return (*super()._index_key(sig, codegen), _HERE)  # type: ignore[no-untyped-call]
+        return (*super()._index_key(sig, codegen), *self._sources)  # type: ignore[no-untyped-call]
+
+
+@cache
+def _source(room: str) -> str:
+    return hashlib.sha256(inspect.getsource(sys.modules[room]).encode()).hexdigest()
 
 
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
     """Compile a function at its first call, or take the machine code of an earlier process."""
     found: Any = numba.njit(**_OPTIONS)(function)
     with suppress(RuntimeError):  # no folder for machine code that this user may write
-        found._cache = _Kept(function)  # type: ignore[no-untyped-call]
+        found._cache = _Kept(function)
     return found  # type: ignore[no-any-return]
 
 

@@ -48,7 +48,7 @@ def sound_rows(frames: Frames, columns: Columns) -> B1:
     """Which rows keep the rules on prediction events and on their key: true where sound."""
     ids = columns.texts["request_id"]
     sound: B1 = _sound(
-        frames.buffer, ids.at, ids.size, frames.key_at, frames.key_size, frames.value_size,
+        ids.buffer, ids.at, ids.size, frames.buffer, frames.key_at, frames.key_size, frames.value_size,
         columns.texts["rollout_id"].size, columns.numbers["event_at_ms"], columns.reals["latency_ms"],
         columns.numbers["arm"], columns.numbers["role"], columns.numbers["status"], columns.doubtful,
     )  # fmt: skip
@@ -93,15 +93,15 @@ def event_batch(
 
 @compiled
 def _sound(
-    buffer: Any, id_at: Any, id_size: Any, key_at: Any, key_size: Any, value_size: Any, rollout_size: Any,
+    ids: Any, id_at: Any, id_size: Any, keys: Any, key_at: Any, key_size: Any, value_size: Any, rollout_size: Any,
     event_at_ms: Any, latency_ms: Any, arm: Any, role: Any, status: Any, doubtful: Any,
 ) -> Any:  # fmt: skip
-    sound, base = np.empty(len(id_at), np.bool_), address(buffer)
+    sound = np.empty(len(id_at), np.bool_)
     for i in range(len(id_at)):
         sound[i] = (
             0 < id_size[i] <= MAX_REQUEST_ID_BYTES
             and id_size[i] == key_size[i]
-            and is_same(base + id_at[i], base + key_at[i], id_size[i])
+            and is_same(address(ids) + id_at[i], address(keys) + key_at[i], id_size[i])
             and value_size[i] <= MAX_EVENT_BYTES
             and rollout_size[i] > 0
             and 0 <= event_at_ms[i] <= MAX_AT_MS

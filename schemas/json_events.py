@@ -1,237 +1,287 @@
-"""Prediction events as JSON, whole record batches at once: Kafka's framing by columns, each value read once.
+"""Prediction events as flat JSON, read into columns, for all records of a run at once.
 
-Law: a row that is not doubtful is what the codec reads of it, down to codes and vocabularies; a doubtful one
-is left to the codec. Two readers of JSON differ where a map names a key twice, so such a row is doubtful: the
-colons that stand outside strings are counted, and must be as many as the keys that were read.
+Law: a row that is not doubtful is exactly what the codec reads of its value. Whatever is not plain is doubtful:
+fields that are not known, missing or there twice, values of other types, escapes in names of fields, numbers with
+more digits than a ``double`` needs, and what is no JSON. Fields may come in any order; that of the row before is
+tried first.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import chain
+from collections.abc import Mapping
+from itertools import accumulate
 from typing import Any, Final
 
 import numpy as np
 import orjson
 
-from paritygate.schemas.arrays import B1, I32, I64, U8
-from paritygate.schemas.columns import Codes, EventBatch
-from paritygate.schemas.compiled import compiled
-from paritygate.schemas.frames import Frames
-from paritygate.schemas.ids import Ids
-from paritygate.schemas.prediction import ARMS, MAX_REQUEST_ID_BYTES, ROLES, STATUSES, PredictionEvent
-from paritygate.schemas.rules import MAX_AT_MS, MAX_EVENT_BYTES
+from paritygate.schemas.arrays import I64, U8
+from paritygate.schemas.compiled import SPARE_BYTES, address, byte, compiled, is_same, word
+from paritygate.schemas.event_columns import SYMBOLS, Columns
+from paritygate.schemas.frames import Frames, LayoutError
+from paritygate.schemas.ids import Ids, read_only
+from paritygate.schemas.json_parts import CLOSE, COLON, COMMA, OPEN, QUOTE, behind_space, double, text, whole
+from paritygate.schemas.prediction import PredictionEvent
+from paritygate.schemas.rules import MAX_EVENT_BYTES
 
-_ABSENT: Final = object()
-_FIELDS: Final = {
-    f.name: f.default if f.default is not dataclasses.MISSING else _ABSENT
-    for f in dataclasses.fields(PredictionEvent)
-} | {"segments": {}, "measures": {}}
-_NUMBER: Final = frozenset({int, float})
-_TEXT: Final = frozenset({str})
-_TYPES: Final[dict[str, frozenset[type]]] = {
-    **dict.fromkeys(_FIELDS, _TEXT),
-    "event_at_ms": frozenset({int}),
-    "latency_ms": _NUMBER,
-    "label": frozenset({str, type(None)}),
-    "confidence": frozenset({int, float, type(None)}),
-    "segments": frozenset({dict}),
-    "measures": frozenset({dict}),
-}
-_CODES: Final = {
-    "arm": {m.value: code for code, m in enumerate(ARMS)},
-    "role": {m.value: code for code, m in enumerate(ROLES)},
-    "status": {m.value: code for code, m in enumerate(STATUSES)},
-}
-#: Stands in the place of a doubtful row until it is known what that is.
-_DUMMY: Final[dict[str, Any]] = {
-    "request_id": "-", "rollout_id": "-", "arm": "baseline", "role": "primary", "event_at_ms": 0,
-    "latency_ms": 0.0, "status": "ok", "model_version": "",
+#: Most keys of the maps of one field that a run may name; more are read record by record.
+MAX_KEYS: Final = 64
+
+# How a field is read. A text takes two columns: where it lies, and its size.
+_TEXT, _REAL, _WHOLE, _SYMBOL = range(4)
+#: Added where the field may be null.
+_NULLABLE: Final = 4
+#: Added where the field is a map of such values.
+_MAP: Final = 8
+_KINDS: Final = {
+    "arm": _SYMBOL, "role": _SYMBOL, "status": _SYMBOL, "event_at_ms": _WHOLE, "latency_ms": _REAL,
+    "label": _NULLABLE | _TEXT, "confidence": _NULLABLE | _REAL, "segments": _MAP | _TEXT, "measures": _MAP | _REAL,
 }  # fmt: skip
-_QUOTE, _COLON, _BACKSLASH, _BRACE = (ord(c) for c in '":\\{')
-_SPACES: Final = (32, 9, 10, 13)
+_FIELDS: Final = dataclasses.fields(PredictionEvent)
+_NOWHERE: Final = -1
+_NULL: Final = int.from_bytes(b"null", "little")
+_NAN: Final = int(np.array(np.nan).view(np.int64))
 
 
-@dataclass(slots=True)
-class JsonEvents:
-    """Events by column, in plain Python values. ``doubtful``: rows that the codec must read.
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class JsonLayout:
+    """The fields of prediction events in JSON.
 
-    ``keys``: the Kafka keys, which are the request ids of all rows that are kept.
+    ``words``: names and symbols with their quotes, word k from ``ends[k]`` to ``ends[k + 1]``; the first are the
+    fields'. ``steps[k]``: how field k is read, its column, and its symbols among the words. ``filled`` is as of an
+    Avro layout: no field is lacked by all.
     """
 
-    keys: Ids
-    columns: dict[str, list[Any]]
-    doubtful: list[int]
+    words: U8
+    ends: I64
+    steps: I64
+    needed: int
+    width: int
+    filled: Mapping[str, Any]
 
-    def put(self, row: int, event: PredictionEvent) -> None:
-        """What the codec read of a doubtful row."""
-        for name, column in self.columns.items():
-            value = getattr(event, name)
-            column[row] = value.value if name in _CODES else value
+    @classmethod
+    def of_predictions(cls) -> JsonLayout:
+        """The layout of :class:`PredictionEvent`."""
+        words, steps, width, needed = [f.name for f in _FIELDS], [], 0, 0
+        for place, field in enumerate(_FIELDS):
+            kind = _KINDS.get(field.name, _TEXT)
+            steps.append((kind, width, len(words), len(words) + len(SYMBOLS.get(field.name, ()))))
+            words.extend(map(str, SYMBOLS.get(field.name, ())))
+            width += (MAX_KEYS if kind & _MAP else 1) * _columns(kind)
+            if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+                needed |= 1 << place
+        raw = [f'"{name}"'.encode() for name in words]
+        return cls(
+            np.frombuffer(b"".join([*raw, bytes(SPARE_BYTES)]), np.uint8),
+            np.array([0, *accumulate(map(len, raw))], np.int64),
+            np.array(steps, np.int64), needed, width, {},
+        )  # fmt: skip
 
-    def batch(self, topic: str, partition: int, kept: B1, offset: I64, appended_at_ms: I64) -> EventBatch:
-        """The kept rows, of which none is doubtful any more; ``offset`` and ``appended_at_ms`` are of all rows."""
-        columns, keys = self.columns, self.keys
-        if not kept.all():
-            rows = np.flatnonzero(kept)
-            keys = keys.take(rows)
-            offset, appended_at_ms = offset[rows], appended_at_ms[rows]
-            columns = {name: [column[i] for i in rows.tolist()] for name, column in columns.items()}
-        count, nan = len(offset), float("nan")
+    def read(self, frames: Frames) -> Columns:
+        """The fields of all the records' values.
 
-        def codes(name: str) -> Codes:
-            return Codes.of(columns[name])
+        :raises LayoutError: maps of too many keys.
+        """
+        count, (first, last) = len(frames), _span(frames)
+        texts = frames.buffer[first : last + SPARE_BYTES].copy()
+        cells = np.empty((self.width, count), np.int64)
+        keys, found = np.zeros((len(self.steps), MAX_KEYS, 3), np.int64), np.zeros(len(self.steps), np.int64)
+        doubtful = np.zeros(count, np.bool_)
+        if not _read(
+            frames.buffer, frames.value_at, frames.value_size, texts, first, self.words, self.ends, self.steps,
+            self.needed, cells, keys, found, doubtful,
+        ):  # fmt: skip
+            raise LayoutError("too many keys")
+        texts = read_only(texts)
+        columns = Columns({}, {}, {}, {}, {}, doubtful)
 
-        def symbols(name: str) -> Any:
-            return np.fromiter(map(_CODES[name].__getitem__, columns[name]), np.int8, count)
+        def column(kind: int, place: int) -> Any:
+            if kind == _TEXT:
+                return Ids(texts, cells[place], cells[place + 1].astype(np.int32))
+            return cells[place].view(np.float64) if kind == _REAL else cells[place]
 
-        sure = columns["confidence"]
-        return EventBatch(
-            topic=topic, partition=partition, offset=offset, appended_at_ms=appended_at_ms,
-            request_id=keys, rollout_id=codes("rollout_id"), arm=symbols("arm"),
-            role=symbols("role"), event_at_ms=np.array(columns["event_at_ms"], np.int64),
-            latency_ms=np.array(columns["latency_ms"], np.float64), status=symbols("status"),
-            model_version=codes("model_version"), label=codes("label"),
-            confidence=np.array([nan if v is None else v for v in sure] if None in sure else sure, np.float64),
-            output=codes("output"), endpoint=codes("endpoint"), instance_id=codes("instance_id"),
-            error_type=codes("error_type"),
-            segments={name: Codes.of(values) for name, values in _by_key(columns["segments"]).items()},
-            measures={
-                name: np.array([nan if v is None else v for v in values] if None in values else values, np.float64)
-                for name, values in _by_key(columns["measures"]).items()
-            },
-            trace_of=columns["trace_id"].__getitem__,
+        for step, field in enumerate(_FIELDS):
+            kind, place = self.steps[step, :2].tolist()
+            plain = kind & ~(_MAP | _NULLABLE)
+            if kind & _MAP:
+                maps: dict[str, Any] = columns.text_maps if plain == _TEXT else columns.real_maps
+                maps[field.name] = {
+                    texts[at : at + size].tobytes().decode(): column(plain, place + k * _columns(plain))
+                    for k, (at, size, _) in enumerate(keys[step, : found[step]].tolist())
+                }
+            elif plain == _TEXT:
+                columns.texts[field.name] = column(plain, place)
+            elif plain == _REAL:
+                columns.reals[field.name] = column(plain, place)
+            else:
+                numbers = column(plain, place)
+                columns.numbers[field.name] = numbers.astype(np.int8) if plain == _SYMBOL else numbers
+        return columns
+
+    def rewritten(self, frames: Frames, events: Mapping[int, PredictionEvent]) -> Frames:
+        """The same records, some rows as the plain JSON of events."""
+        plain = [orjson.dumps(event) for event in events.values()]
+        (first, last), rows = _span(frames), list(events)
+        held = frames.buffer[first : last + SPARE_BYTES].tobytes()
+        value_at, value_size = frames.value_at - first, frames.value_size.copy()
+        value_at[rows] = list(accumulate(map(len, plain[:-1]), initial=len(held)))
+        value_size[rows] = list(map(len, plain))
+        return dataclasses.replace(
+            frames, buffer=np.frombuffer(b"".join([held, *plain, bytes(SPARE_BYTES)]), np.uint8),
+            key_at=frames.key_at - first, value_at=value_at, value_size=value_size,
         )  # fmt: skip
 
 
-def read_events(frames: Frames) -> JsonEvents:
-    """Read the values of some records."""
-    text, begin = frames.buffer, frames.value_at
-    docs, doubtful = _documents(frames)
-    for row in np.flatnonzero((frames.value_size > MAX_EVENT_BYTES) | (text[begin] != _BRACE)).tolist():
-        docs[row] = {}
-        doubtful.add(row)
-    columns = _columns(docs, doubtful)
-    for name, allowed in _TYPES.items():
-        doubtful.update(_others(columns[name], allowed))
-    for name, allowed in (("segments", _TEXT), ("measures", _NUMBER)):
-        doubtful.update(_wrong_maps(columns[name], allowed))
-    _blank(columns, doubtful)
-    pairs = sum(np.fromiter(map(len, maps), np.int64, len(frames))
-                for maps in (docs, columns["segments"], columns["measures"]))  # fmt: skip
-    doubtful.update(np.flatnonzero(_colons(text, begin, frames.value_size) != pairs).tolist())
-    keys = Ids(frames.buffer, frames.key_at, frames.key_size)
-    doubtful.update(_unsound(columns, keys))
-    _blank(columns, doubtful)
-    return JsonEvents(keys, columns, sorted(doubtful))
+def _span(frames: Frames) -> tuple[int, int]:
+    """Where the first key of some records begins, which lies before its value, and where the last value ends."""
+    if not len(frames):
+        return 0, 0
+    return int(frames.key_at.min()), int((frames.value_at + frames.value_size).max())
 
 
-def _blank(columns: dict[str, list[Any]], doubtful: Collection[int]) -> None:
-    """Put something harmless in the place of doubtful rows."""
-    for name, column in columns.items() if doubtful else ():
-        placeholder = _DUMMY.get(name, _FIELDS[name])
-        for row in doubtful:
-            column[row] = placeholder
+def _columns(kind: int) -> int:
+    return 2 if kind & ~(_MAP | _NULLABLE) == _TEXT else 1
 
 
-def _documents(frames: Frames) -> tuple[list[dict[str, Any]], set[int]]:
-    """The object of each row; an empty one, and doubt, where there is none."""
-    text = memoryview(frames.buffer)  # type: ignore[arg-type]
-    ends = frames.value_at + frames.value_size
-    values = [text[begin:end] for begin, end in zip(frames.value_at.tolist(), ends.tolist(), strict=True)]
-    doubtful: set[int] = set()
-    try:
-        docs = list(map(orjson.loads, values))
-    except orjson.JSONDecodeError:
-        docs = []
-        for i, value in enumerate(values):
-            try:
-                docs.append(orjson.loads(value))
-            except orjson.JSONDecodeError:
-                docs.append({})
-                doubtful.add(i)
-    return docs, doubtful
+#: The only one there is.
+JSON: Final = JsonLayout.of_predictions()
 
 
-def _columns(docs: Sequence[dict[str, Any]], doubtful: set[int]) -> dict[str, list[Any]]:
-    """The fields of all rows; rows with fields that are not known become doubtful."""
-    shapes = list(map(tuple, docs))
-    distinct = set(shapes)
-    unknown = {shape for shape in distinct if not _FIELDS.keys() >= set(shape)}
-    if unknown:
-        doubtful.update(i for i, shape in enumerate(shapes) if shape in unknown)
-    elif len(distinct) == 1:
-        found = dict(zip(distinct.pop(), map(list, zip(*map(dict.values, docs), strict=True)), strict=True))
-        return {name: found.get(name) or [default] * len(docs) for name, default in _FIELDS.items()}
-    return {name: [doc.get(name, default) for doc in docs] for name, default in _FIELDS.items()}
-
-
-def _others(column: Sequence[Any], allowed: frozenset[type]) -> Iterator[int]:
-    """Rows whose type is none of the allowed."""
-    if not set(map(type, column)) <= allowed:
-        yield from (i for i, value in enumerate(column) if type(value) not in allowed)
-
-
-def _wrong_maps(maps: Sequence[Any], allowed: frozenset[type]) -> Iterator[int]:
-    """Rows whose map has a value of another type; what is no map is not looked at."""
-    sound = [m for m in maps if type(m) is dict]
-    if not set(map(type, chain.from_iterable(map(dict.values, sound)))) <= allowed:
-        yield from (i for i, m in enumerate(maps) if type(m) is dict and not set(map(type, m.values())) <= allowed)
-
-
-def _unsound(columns: dict[str, list[Any]], keys: Ids) -> list[int]:
-    """Rows that may break a rule on prediction events or on their key; types are right here."""
-    ids, times = columns["request_id"], columns["event_at_ms"]
-    rollouts, waited = columns["rollout_id"], columns["latency_ms"]
-    found: list[int] = []
-    found.extend(np.flatnonzero(~Ids.of(ids).equal(keys)).tolist())
-    # A character has at most 4 bytes: whether longer ids are too long is left to the codec.
-    if min(map(len, ids)) < 1 or max(map(len, ids)) > MAX_REQUEST_ID_BYTES // 4:
-        found.extend(i for i, text in enumerate(ids) if not 1 <= len(text) <= MAX_REQUEST_ID_BYTES // 4)
-    if min(times) < 0 or max(times) > MAX_AT_MS:
-        found.extend(i for i, at_ms in enumerate(times) if not 0 <= at_ms <= MAX_AT_MS)
-    if min(waited) < 0:
-        found.extend(i for i, ms in enumerate(waited) if ms < 0)
-    if "" in rollouts:
-        found.extend(i for i, rollout_id in enumerate(rollouts) if not rollout_id)
-    for name, codes in _CODES.items():
-        if not set(columns[name]) <= codes.keys():
-            found.extend(i for i, symbol in enumerate(columns[name]) if symbol not in codes)
-    return found
-
-
-def _colons(text: U8, at: I64, size: I32) -> I64:
-    """Colons outside of strings in each row, or more; -1 where that cannot be said.
-
-    Such a colon follows the closing quote of a key, at once or after white space. A quote inside of a string
-    has a backslash before it; a key that ends with a backslash has two.
-    """
-    counts: I64 = _count_colons(text, at, size)
-    return counts
+# -- compiled ------------------------------------------------------------------------------------------------------
 
 
 @compiled
-def _count_colons(text: Any, at: Any, size: Any) -> Any:
-    counts = np.zeros(len(at), np.int64)
-    for row in range(len(at)):
-        for i in range(at[row] + 3, at[row] + size[row]):
-            if text[i] != _COLON:
-                continue
-            before = text[i - 1]
-            if before == _QUOTE and text[i - 2] != _BACKSLASH:
-                counts[row] += 1
-            elif before in _SPACES or (before == _QUOTE and text[i - 3] == _BACKSLASH):
-                counts[row] = -1
+def _number(at: int) -> Any:
+    return np.int64(word(at))
+
+
+@compiled
+def _which(words: int, ends: int, first: int, last: int, guess: int, at: int, end: int) -> Any:
+    """Which of some words stands here, the guess looked at first, and where it ends; -1 where none does."""
+    for k in range(guess, guess + last - first):
+        found = k if k < last else k - (last - first)
+        begin = _number(ends + 8 * found)
+        size = _number(ends + 8 * found + 8) - begin
+        if size <= end - at and is_same(words + begin, at, size):
+            return found, at + size
+    return 0, -1
+
+
+@compiled
+def _key(keys: int, known: int, guess: int, base: int, at: int, end: int, copy: int) -> Any:
+    """Which key begins behind a quote, a new one as large as there are; where it lies, its size, and its quote."""
+    if guess < known:
+        lies, size = _number(keys + 24 * guess), _number(keys + 24 * guess + 16)
+        if 0 <= size < end - at and byte(at + size) == QUOTE and is_same(base + lies, at, size):
+            return guess, lies, size, at + size
+    size, close = text(at, end, copy)
+    lies = at + copy - base
+    for key in range(known if close >= 0 else 0):
+        place = keys + 24 * key
+        if _number(place + 8) == size and is_same(base + _number(place), base + lies, size):
+            return key, lies, size, close
+    return known, lies, size, close
+
+
+@compiled
+def _read(
+    buffer: Any, value_at: Any, value_size: Any, texts: Any, first: int, words: Any, ends: Any, steps: Any,
+    needed: int, cells: Any, keys: Any, keys_found: Any, doubtful: Any,
+) -> bool:  # fmt: skip
+    """Fill the columns; false where there are too many keys."""
+    base, spelled, cuts = address(texts), address(words), address(ends)
+    copy, fields = base - address(buffer) - first, len(steps)
+    order = np.arange(fields + 1) % fields  # of the fields of the row before
+    named = np.full((fields, MAX_KEYS), -1, np.int64)  # the last row that named a key
+    for row in range(len(value_at)):
+        at = address(buffer) + value_at[row]
+        end = at + value_size[row]
+        seen, place, inside, expected, step, kind, column, is_sound = 0, 0, _NOWHERE, 0, 0, 0, 0, False
+        at = behind_space(at + 1, end) if value_size[row] <= MAX_EVENT_BYTES and byte(at) == OPEN else end
+        while at < end and byte(at) == QUOTE:
+            if inside == _NOWHERE:
+                step, at = _which(spelled, cuts, 0, fields, order[place], at, end)
+                if at < 0 or seen >> step & 1:
+                    break
+                order[place] = step
+                place += 1
+                seen |= 1 << step
+                kind, column = steps[step, 0], steps[step, 1]
+            else:
+                known = keys_found[inside]
+                begin, own = at + 1, address(keys) + 24 * MAX_KEYS * inside
+                key, lies, size, at = _key(own, known, expected, base, begin, end, copy)
+                if at < 0 or (key < known and named[inside, key] == row):
+                    break
+                wide = 2 if kind == _TEXT else 1
+                column = steps[inside, 1] + wide * key
+                if key == known:
+                    if key == MAX_KEYS:
+                        return False
+                    keys_found[inside] += 1
+                    keys[inside, key, 0], keys[inside, key, 1] = lies, size
+                    # Only what has no escapes is looked for as it stands in the JSON.
+                    keys[inside, key, 2] = size if size == at - begin else -1
+                    cells[column, :] = 0 if kind == _TEXT else _NAN
+                    cells[column + wide - 1, :] = -1 if kind == _TEXT else _NAN
+                named[inside, key] = row
+                expected = key + 1
+                at += 1
+            at = behind_space(at, end)
+            if at >= end or byte(at) != COLON:
                 break
-    return counts
-
-
-def _by_key(maps: Sequence[dict[str, Any]]) -> dict[str, Sequence[Any]]:
-    """The values of each key, None where a map does not have it; keys in order of first appearance."""
-    shapes = set(map(tuple, maps))
-    if len(shapes) == 1:
-        names = shapes.pop()
-        return dict(zip(names, zip(*map(dict.values, maps), strict=True), strict=True)) if names else {}
-    return {key: [m.get(key) for m in maps] for key in dict.fromkeys(chain.from_iterable(maps))}
+            at = behind_space(at + 1, end)
+            if at >= end:
+                break
+            if kind & _MAP:
+                if byte(at) != OPEN:
+                    break
+                inside, kind, expected = step, kind - _MAP, 0
+                at = behind_space(at + 1, end)
+                if at < end and byte(at) == QUOTE:
+                    continue
+                if at >= end or byte(at) != CLOSE:
+                    break
+            elif kind == _SYMBOL:
+                lowest = steps[step, 2]
+                symbol, at = _which(spelled, cuts, lowest, steps[step, 3], lowest, at, end)
+                cells[column, row] = symbol - lowest
+            elif kind == _WHOLE:
+                cells[column, row], at = whole(at, end)
+            elif kind & _NULLABLE and end - at >= 4 and word(at) & np.uint64(0xFFFF_FFFF) == np.uint64(_NULL):
+                cells[column, row] = _NAN
+                if kind == _NULLABLE | _TEXT:
+                    cells[column, row], cells[column + 1, row] = 0, -1
+                at += 4
+            elif kind & ~_NULLABLE == _TEXT:
+                if byte(at) != QUOTE:
+                    break
+                size, close = text(at + 1, end, copy)
+                cells[column, row], cells[column + 1, row] = at + 1 + copy - base, size
+                at = close + 1 if close >= 0 else -1
+            else:
+                bits, at = double(at, end)
+                cells[column, row] = np.int64(bits)
+            if at < 0:
+                break
+            at = behind_space(at, end)
+            while at < end and byte(at) == CLOSE:
+                at = behind_space(at + 1, end)
+                if inside == _NOWHERE:
+                    is_sound = at == end and seen & needed == needed
+                    at = end
+                inside = _NOWHERE
+            if at >= end or byte(at) != COMMA:
+                break
+            at = behind_space(at + 1, end)
+        doubtful[row] = not is_sound
+        for step in range(fields):
+            if is_sound and seen >> step & 1:
+                continue
+            kind, column = steps[step, 0], steps[step, 1]
+            if kind & ~_NULLABLE == _TEXT:
+                cells[column, row], cells[column + 1, row] = 0, -1 if kind & _NULLABLE else 0
+            elif not kind & _MAP:
+                cells[column, row] = _NAN if kind & ~_NULLABLE == _REAL else -1
+    return True

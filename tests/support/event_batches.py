@@ -1,13 +1,38 @@
-"""Equality of event batches, down to codes, vocabularies and types."""
+"""Any prediction event, and equality of event batches, down to codes, vocabularies and types."""
 
 from __future__ import annotations
 
 import dataclasses
 
 import numpy as np
+from hypothesis import strategies as st
 
 from paritygate.schemas.columns import Codes, EventBatch
 from paritygate.schemas.ids import Ids
+from paritygate.schemas.prediction import ARMS, ROLES, STATUSES, PredictionEvent
+
+_TEXT = st.text(max_size=8)
+_NUMBER = st.floats(allow_nan=False, allow_infinity=False)
+EVENTS = st.builds(
+    PredictionEvent,
+    request_id=st.text(min_size=1, max_size=40),
+    rollout_id=st.sampled_from(["flights", "ü", "x" * 200]),
+    arm=st.sampled_from(ARMS),
+    role=st.sampled_from(ROLES),
+    event_at_ms=st.integers(0, 2**45),
+    latency_ms=st.floats(0, 1e9),
+    status=st.sampled_from(STATUSES),
+    model_version=_TEXT,
+    label=st.none() | st.sampled_from(["late", "on time", ""]),
+    confidence=st.none() | _NUMBER,
+    output=_TEXT | st.just("x" * 9000),
+    endpoint=_TEXT,
+    instance_id=_TEXT,
+    trace_id=_TEXT,
+    error_type=_TEXT,
+    segments=st.dictionaries(st.sampled_from(["origin", "weather", "tier"]), _TEXT, max_size=3),
+    measures=st.dictionaries(st.sampled_from(["tokens", "bytes"]), _NUMBER, max_size=2),
+)
 
 
 def same_codes(left: Codes, right: Codes) -> bool:

@@ -14,10 +14,10 @@ from paritygate.schemas.codec import decode, encode
 from paritygate.schemas.columnar import Decoded, decode_batches
 from paritygate.schemas.columns import EventBatch
 from paritygate.schemas.errors import DecodeError
-from paritygate.schemas.prediction import ARMS, ROLES, STATUSES, PredictionEvent
+from paritygate.schemas.prediction import PredictionEvent
 from paritygate.schemas.record_batches import read_record, split
 from paritygate.schemas.registry import REGISTRY, Registry, read_schema
-from tests.support.event_batches import assert_same
+from tests.support.event_batches import EVENTS, assert_same
 
 Build = Callable[..., bytes]
 Raw = Callable[..., bytes]
@@ -39,28 +39,6 @@ WIDE = _version(-3, "label", {"name": "label", "type": "string", "default": ""})
 KNOWN = Registry([NOW, *(r.newest("PredictionEvent") for r in (OLD, NEW, WIDE))])
 IDS = {7: NOW.fingerprint}
 
-TEXT = st.text(max_size=8)
-NUMBER = st.floats(allow_nan=False, allow_infinity=False)
-EVENTS = st.builds(
-    PredictionEvent,
-    request_id=st.text(min_size=1, max_size=40),
-    rollout_id=st.sampled_from(["flights", "ü", "x" * 200]),
-    arm=st.sampled_from(ARMS),
-    role=st.sampled_from(ROLES),
-    event_at_ms=st.integers(0, 2**45),
-    latency_ms=st.floats(0, 1e9),
-    status=st.sampled_from(STATUSES),
-    model_version=TEXT,
-    label=st.none() | st.sampled_from(["late", "on time", ""]),
-    confidence=st.none() | NUMBER,
-    output=TEXT | st.just("x" * 9000),
-    endpoint=TEXT,
-    instance_id=TEXT,
-    trace_id=TEXT,
-    error_type=TEXT,
-    segments=st.dictionaries(st.sampled_from(["origin", "weather", "tier"]), TEXT, max_size=3),
-    measures=st.dictionaries(st.sampled_from(["tokens", "bytes"]), NUMBER, max_size=2),
-)
 SOUND = ["avro", "avro", "avro", "avro", "json", "confluent", "old", "new", "wide", "headers"]
 BAD = [
     "null key", "wrong key", "not utf-8 key", "null value", "no value", "cut", "trailing", "trailing zero",

@@ -140,20 +140,23 @@ def test_without_a_place_for_machine_code_it_is_compiled_all_the_same(monkeypatc
 
 
 def test_machine_code_is_kept_until_a_source_changes(tmp_path: Path) -> None:
-    """A second process compiles nothing; one with another ``compiled.py`` compiles all that takes parts of it."""
-    for name in ("arrays", "compiled", "ids"):
-        (tmp_path / f"{name}.py").write_bytes((ROOM / f"{name}.py").read_bytes())
+    """A second process compiles nothing; one with another source of a part compiles all that takes parts of it."""
+    (tmp_path / "compiled.py").write_bytes((ROOM / "compiled.py").read_bytes())
+    head = "from paritygate.schemas.compiled import compiled\n"
+    (tmp_path / "parts.py").write_text(head + "@compiled\ndef twice(number): return number + number\n")
+    (tmp_path / "whole.py").write_text(
+        head + "from paritygate.schemas.parts import twice\n@compiled\ndef four_times(n): return twice(twice(n))\n"
+    )
     script = (
         "import sys, types, importlib.util\n"
         "for name in ('paritygate', 'paritygate.schemas'): sys.modules[name] = types.ModuleType(name)\n"
-        "for name in ('arrays', 'compiled', 'ids'):\n"
+        "for name in ('compiled', 'parts', 'whole'):\n"
         "    path = sys.argv[1] + f'/{name}.py'\n"
         "    spec = importlib.util.spec_from_file_location('paritygate.schemas.' + name, path)\n"
         "    sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)\n"
         "    spec.loader.exec_module(module)\n"
-        "ids = module.Ids.of(['a', 'b'])\n"
-        "module.hashes(ids.buffer, ids.at, ids.size)\n"
-        "stats = module._hashes.stats\n"
+        "assert module.four_times(1) == 4\n"
+        "stats = module.four_times.stats\n"
         "print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))\n"
     )
 
@@ -165,6 +168,7 @@ def test_machine_code_is_kept_until_a_source_changes(tmp_path: Path) -> None:
 
     assert run() == "0 1"
     assert run() == "1 0"
-    source = tmp_path / "compiled.py"
-    source.write_text(source.read_text() + "\n# changed\n")
-    assert run() == "0 1"
+    for name in ("compiled", "parts"):
+        source = tmp_path / f"{name}.py"
+        source.write_text(source.read_text() + "\n# changed\n")
+        assert run() == "0 1"

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import orjson
 import pytest
 
 from paritygate.schemas.codec import encode
@@ -26,7 +27,7 @@ from paritygate.schemas.prediction import Arm
 
 def compiled():
     rooms = ("schemas.compiled", "schemas.ids", "schemas.frames", "schemas.avro_columns", "schemas.event_columns",
-             "schemas.texts", "schemas.json_events", "comparators.requests",
+             "schemas.texts", "schemas.json_parts", "schemas.json_events", "comparators.requests",
              "comparators.places", "comparators.flat", "comparators.demands", "comparators.flat_changes")
     found = [f for room in rooms for f in vars(import_module("paritygate." + room)).values()]
     return sum(len(f.signatures) for f in found if isinstance(f, Dispatcher))
@@ -35,9 +36,9 @@ WARM
 before, had = set(sys.modules), compiled()
 data = Path(sys.argv[1]).read_bytes()
 found = decode_batches(PRIMARY_TOPIC, 0, data, 0)
-assert (len(found.batch), found.poison) == (2, [])
+assert (len(found.batch), found.poison) == (6, [])
 bench = JoinBench(JoinSettings("roll", ("geography",)))
-bench.join.ingest(found.batch, 2)
+bench.join.ingest(found.batch, 6)
 bench = JoinBench(JoinSettings("roll", ("geography",), max_pending=50, max_seen=500))
 for turn in range(30):
     for number in range(turn * 100, turn * 100 + 100):
@@ -51,9 +52,13 @@ print(compiled() - had, *sorted({name.partition(".")[0] for name in set(sys.modu
 """
 
 
+def _oddly(event: PredictionEvent) -> bytes:
+    return orjson.dumps(event).replace(b"1.0", b"1." + 20 * b"0")
+
+
 @pytest.fixture
 def fetched(tmp_path: Path, raw_batch: Callable[..., bytes]) -> Path:
-    """A file with a batch of events, as a fetch brings it."""
+    """A file with batches of events, as a fetch brings them: Avro, JSON, and JSON that only the codec reads."""
     events = [
         PredictionEvent(
             request_id="r", rollout_id="f", arm=arm, role=role, event_at_ms=1, latency_ms=1.0, status=Status.OK,
@@ -63,7 +68,9 @@ def fetched(tmp_path: Path, raw_batch: Callable[..., bytes]) -> Path:
         for arm, role in zip(ARMS, ROLES, strict=True)
     ]  # fmt: skip
     path = tmp_path / "batch"
-    path.write_bytes(raw_batch([(1, b"r", encode(event)) for event in events]))
+    ways: tuple[Callable[[PredictionEvent], bytes], ...] = encode, orjson.dumps, _oddly
+    batches = [[(1, b"r", write(event)) for event in events] for write in ways]
+    path.write_bytes(b"".join(raw_batch(batch, 2 * place) for place, batch in enumerate(batches)))
     return path
 
 
