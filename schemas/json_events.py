@@ -49,8 +49,8 @@ class JsonLayout:
     """The fields of prediction events in JSON.
 
     ``words``: names and symbols with their quotes, word k from ``ends[k]`` to ``ends[k + 1]``; the first are the
-    fields'. ``steps[k]``: how field k is read, its column, and its symbols among the words. ``filled`` is as of an
-    Avro layout: no field is lacked by all.
+    fields'. ``steps[k]``: how field k is read, its column, its first symbol, and how many it has. ``filled`` is as
+    of an Avro layout: no field is lacked by all.
     """
 
     words: U8
@@ -66,7 +66,7 @@ class JsonLayout:
         words, steps, width, needed = [f.name for f in _FIELDS], [], 0, 0
         for place, field in enumerate(_FIELDS):
             kind = _KINDS.get(field.name, _TEXT)
-            steps.append((kind, width, len(words), len(words) + len(SYMBOLS.get(field.name, ()))))
+            steps.append((kind, width, len(words), len(SYMBOLS.get(field.name, ()))))
             words.extend(map(str, SYMBOLS.get(field.name, ())))
             width += (MAX_KEYS if kind & _MAP else 1) * _columns(kind)
             if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
@@ -157,10 +157,10 @@ def _number(at: int) -> Any:
 
 
 @compiled
-def _which(words: int, ends: int, first: int, last: int, guess: int, at: int, end: int) -> Any:
+def _which(words: int, ends: int, count: int, guess: Any, at: int, end: int) -> Any:
     """Which of some words stands here, the guess looked at first, and where it ends; -1 where none does."""
-    for k in range(guess, guess + last - first):
-        found = k if k < last else k - (last - first)
+    for k in range(guess, guess + count):
+        found = k if k < count else k - count
         begin = _number(ends + 8 * found)
         size = _number(ends + 8 * found + 8) - begin
         if size <= end - at and is_same(words + begin, at, size):
@@ -169,7 +169,7 @@ def _which(words: int, ends: int, first: int, last: int, guess: int, at: int, en
 
 
 @compiled
-def _key(keys: int, known: int, guess: int, base: int, at: int, end: int, copy: int) -> Any:
+def _key(keys: int, known: int, guess: Any, base: int, at: int, end: int, copy: int) -> Any:
     """Which key begins behind a quote, a new one as large as there are; where it lies, its size, and its quote."""
     if guess < known:
         lies, size = _number(keys + 24 * guess), _number(keys + 24 * guess + 16)
@@ -192,16 +192,17 @@ def _read(
     """Fill the columns; false where there are too many keys."""
     base, spelled, cuts = address(texts), address(words), address(ends)
     copy, fields = base - address(buffer) - first, len(steps)
+    zero = np.int64(0)  # what takes a literal is compiled once more for it
     order = np.arange(fields + 1) % fields  # of the fields of the row before
     named = np.full((fields, MAX_KEYS), -1, np.int64)  # the last row that named a key
     for row in range(len(value_at)):
         at = address(buffer) + value_at[row]
         end = at + value_size[row]
-        seen, place, inside, expected, step, kind, column, is_sound = 0, 0, _NOWHERE, 0, 0, 0, 0, False
+        seen, place, inside, expected, step, kind, column, is_sound = 0, 0, _NOWHERE, zero, 0, 0, 0, False
         at = behind_space(at + 1, end) if value_size[row] <= MAX_EVENT_BYTES and byte(at) == OPEN else end
         while at < end and byte(at) == QUOTE:
             if inside == _NOWHERE:
-                step, at = _which(spelled, cuts, 0, fields, order[place], at, end)
+                step, at = _which(spelled, cuts, fields, order[place], at, end)
                 if at < 0 or seen >> step & 1:
                     break
                 order[place] = step
@@ -237,16 +238,14 @@ def _read(
             if kind & _MAP:
                 if byte(at) != OPEN:
                     break
-                inside, kind, expected = step, kind - _MAP, 0
+                inside, kind, expected = step, kind - _MAP, zero
                 at = behind_space(at + 1, end)
                 if at < end and byte(at) == QUOTE:
                     continue
                 if at >= end or byte(at) != CLOSE:
                     break
             elif kind == _SYMBOL:
-                lowest = steps[step, 2]
-                symbol, at = _which(spelled, cuts, lowest, steps[step, 3], lowest, at, end)
-                cells[column, row] = symbol - lowest
+                cells[column, row], at = _which(spelled, cuts + 8 * steps[step, 2], steps[step, 3], zero, at, end)
             elif kind == _WHOLE:
                 cells[column, row], at = whole(at, end)
             elif kind & _NULLABLE and end - at >= 4 and word(at) & np.uint64(0xFFFF_FFFF) == np.uint64(_NULL):

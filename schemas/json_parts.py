@@ -162,7 +162,7 @@ def _character(at: int, end: int) -> Any:
 
 
 @compiled
-def digits(at: int, end: int, number: Any, count: int) -> Any:
+def digits(at: int, end: int, number: Any, count: Any) -> Any:
     """More digits of a number: where they end, the number, and how many digits it has without leading zeros."""
     while at < end and _ZERO <= byte(at) <= _NINE:
         number = number * np.uint64(10) + np.uint64(byte(at) - _ZERO)
@@ -175,7 +175,7 @@ def digits(at: int, end: int, number: Any, count: int) -> Any:
 def whole(at: int, end: int) -> Any:
     """A number of digits alone, and where it ends; -1 where it is none or too large."""
     begin = at
-    at, number, count = digits(at, end, np.uint64(0), 0)
+    at, number, count = digits(at, end, np.uint64(0), np.int64(0))
     if at == begin or count >= _MAX_DIGITS or (byte(begin) == _ZERO and at - begin > 1):
         return 0, -1
     return np.int64(number), at
@@ -192,7 +192,7 @@ def double(at: int, end: int) -> Any:
         sign = np.uint64(1) << np.uint64(63)
         at += 1
     first, power = at, 0
-    at, number, count = digits(at, end, np.uint64(0), 0)
+    at, number, count = digits(at, end, np.uint64(0), np.int64(0))
     if at == first or (byte(first) == _ZERO and at - first > 1):
         return none
     if at < end and byte(at) == _POINT:
@@ -209,7 +209,7 @@ def double(at: int, end: int) -> Any:
         if is_below or (at < end and byte(at) == _PLUS):
             at += 1
         begin = at
-        at, tens, _ = digits(at, end, np.uint64(0), 0)
+        at, tens, _ = digits(at, end, np.uint64(0), np.int64(0))
         if at == begin or at - begin > _MAX_POWER_DIGITS:
             return none
         shift: Any = np.int64(tens)
