@@ -14,31 +14,38 @@ from math import inf, isfinite, nextafter
 from typing import Any, Final, Self
 
 import numpy as np
+import orjson
 
 from paritygate.comparators.flat import (
     ESCAPED,
     FALSE,
     INTEGER,
+    LIST,
     NULL,
+    OBJECT,
     REAL,
     TEXT,
     TRUE,
     Flat,
     Names,
 )
-from paritygate.comparators.validation import OutputRules
+from paritygate.comparators.validation import OutputRules, schema_validator
 from paritygate.schemas.arrays import B1, F64, I64
 from paritygate.schemas.compiled import address as address_of
 from paritygate.schemas.compiled import byte, compiled, is_same, real
+from paritygate.schemas.errors import ConfigError
+from paritygate.schemas.ids import Ids
+from paritygate.schemas.texts import codes
 
 #: Most keys that rules may name, and most values that they may list, to be asked here.
 MAX_NAMED: Final = 256
 #: Above it numbers are not told apart here.
 _MAX_NUMBER: Final = 2.0**53
-_ANY: Final = (1 << (ESCAPED + 1)) - 1
+_ANY: Final = (1 << (OBJECT + 1)) - 1
 _KINDS: Final = {
     "null": 1 << NULL, "boolean": 1 << FALSE | 1 << TRUE, "integer": 1 << INTEGER,
-    "number": 1 << INTEGER | 1 << REAL, "string": 1 << TEXT | 1 << ESCAPED, "object": 0, "array": 0,
+    "number": 1 << INTEGER | 1 << REAL, "string": 1 << TEXT | 1 << ESCAPED,
+    "object": 1 << OBJECT, "array": 1 << LIST,
 }  # fmt: skip
 #: Words that ask for nothing.
 _SAYINGS: Final = frozenset(
@@ -46,6 +53,9 @@ _SAYINGS: Final = frozenset(
 )
 _OF_OBJECT: Final = _SAYINGS | {"$schema", "$id", "type", "properties", "required", "additionalProperties"}
 _NO_LIMIT: Final = 1 << 62
+_NO_DIALECT: Final = "https://json-schema.org/"
+#: Verdicts that a judge remembers.
+_MAX_KNOWN: Final = 10_000
 
 Option = tuple[int, int, str]
 
@@ -73,12 +83,17 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class Demands:
-    """All that is asked of an output. ``closed``: it may have no key but ``listed``."""
+    """All that is asked of an output.
+
+    ``closed``: it may have no key but ``listed``. ``judges``: by key, who is asked for a verdict on each text, list
+    and object.
+    """
 
     needed: frozenset[str]
     each: tuple[Demand, ...]
     listed: frozenset[str] = frozenset()
     closed: bool = False
+    judges: tuple[tuple[str, Judge], ...] = ()
 
     @classmethod
     def of(cls, rules: OutputRules) -> Self | None:
@@ -88,15 +103,19 @@ class Demands:
             options = tuple((TEXT, 0, label) for label in rules.labels)
             each.append(Demand(rules.label_field, options=options))
         needed, listed, closed = set(rules.required), frozenset[str](), False
+        judges: list[tuple[str, Judge]] = []
         if rules.json_schema is not None:
             try:
-                each.extend(_of_schema(rules.json_schema))
+                for demand, judge in _of_schema(rules.json_schema):
+                    each.append(demand)
+                    if judge is not None:
+                        judges.append((demand.key, judge))
             except _Unwritable:
                 return None
             needed.update(rules.json_schema.get("required", ()))
             listed = frozenset(rules.json_schema.get("properties", {}))
             closed = rules.json_schema.get("additionalProperties", True) is False
-        demands = cls(frozenset(needed), tuple(each), listed, closed)
+        demands = cls(frozenset(needed), tuple(each), listed, closed, tuple(judges))
         return demands if max(len(demands.keys()), len(demands.texts())) <= MAX_NAMED else None
 
     def keys(self) -> tuple[str, ...]:
@@ -106,6 +125,28 @@ class Demands:
     def texts(self) -> tuple[str, ...]:
         """The texts of all options, one by one."""
         return tuple(text for demand in self.each for _, _, text in demand.options or ())
+
+
+class Judge:
+    """Verdicts of a part of a schema on single values, by their JSON text; most of them come again and again."""
+
+    def __init__(self, schema: Mapping[str, Any]) -> None:
+        """:raises ConfigError: it is none."""
+        self._schema = schema_validator(schema)
+        self._known: dict[str, bool] = {}
+
+    def is_valid(self, text: str) -> bool:
+        """Whether a value is valid; not where that cannot be said."""
+        known = self._known.get(text)
+        if known is None:
+            if len(self._known) >= _MAX_KNOWN:
+                self._known.clear()
+            try:
+                known = self._schema.is_valid(orjson.loads(text))
+            except ValueError:
+                known = False
+            self._known[text] = known
+        return known
 
 
 class Table:
@@ -131,6 +172,7 @@ class Table:
             rows.append((demand.kinds, demand.shortest, demand.longest, first, len(options)))
         self._each: I64 = np.array(rows, np.int64)
         self._options: I64 = np.array(options, np.int64).reshape(-1, 3)
+        self._judges = {keys.index(key): judge for key, judge in demands.judges}
         self._needed = np.array([key in demands.needed for key in keys], np.int64)
         self._barred = np.array([demands.closed and key not in demands.listed for key in (*keys, None)], np.bool_)
 
@@ -141,16 +183,29 @@ class Table:
             flat.buffer, flat.outputs, flat.fields, self._begin, self._each, self._range, self._options,
             self._needed, int(self._needed.sum()), self._barred, kept,
         )  # fmt: skip
+        for number, judge in self._judges.items():
+            kept[_misjudged(flat, number, judge)] = False
         return kept
 
 
-def _of_schema(schema: Mapping[str, Any]) -> Iterator[Demand]:
-    """The demands of a JSON Schema on the values of single keys.
+def _misjudged(flat: Flat, number: int, judge: Judge) -> I64:
+    """The outputs of which a judge does not call the text, list or object of a key valid."""
+    fields = flat.fields[: flat.outputs[-1, 2]]
+    mine = np.flatnonzero((fields[:, 0] == number) & (fields[:, 1] >= TEXT))
+    quotes = fields[mine, 1] <= ESCAPED
+    texts = codes(Ids(flat.buffer, fields[mine, 2] - quotes, (fields[mine, 3] + 2 * quotes).astype(np.int32)))
+    sound = np.array([judge.is_valid(text) for text in texts.values], np.bool_)
+    wrong = mine[~sound[texts.index]]
+    return np.searchsorted(flat.outputs[:, 2], wrong, side="right") - 1
+
+
+def _of_schema(schema: Mapping[str, Any]) -> Iterator[tuple[Demand, Judge | None]]:
+    """The demands of a JSON Schema on the values of single keys, and who judges what they cannot say.
 
     :raises _Unwritable: it asks for something else.
     """
     types = schema.get("type", "object")
-    dialect = schema.get("$schema", "https://json-schema.org/")
+    dialect = schema.get("$schema", _NO_DIALECT)
     if (
         not schema.keys() <= _OF_OBJECT
         or not (types == "object" or (isinstance(types, list) and "object" in types))
@@ -159,7 +214,34 @@ def _of_schema(schema: Mapping[str, Any]) -> Iterator[Demand]:
     ):
         raise _Unwritable
     for key, asked in schema.get("properties", {}).items():
-        yield _of_property(key, asked)
+        try:
+            yield _of_property(key, asked), None
+        except _Unwritable:
+            yield _judged(key, asked, dialect)
+
+
+def _judged(key: str, asked: Any, dialect: str) -> tuple[Demand, Judge]:
+    """A part of a schema that stands for itself, with a judge of its own."""
+    if not isinstance(asked, Mapping) or not _stands_alone(asked):
+        raise _Unwritable
+    try:
+        judge = Judge({"$schema": dialect, **asked} if dialect != _NO_DIALECT else asked)
+    except ConfigError:
+        raise _Unwritable from None
+    kinds = 1 << TEXT | 1 << ESCAPED | 1 << LIST | 1 << OBJECT
+    for kind, text in ((NULL, "null"), (FALSE, "false"), (TRUE, "true")):
+        kinds |= int(judge.is_valid(text)) << kind
+    return Demand(key, kinds), judge
+
+
+def _stands_alone(part: Any) -> bool:
+    """Whether a part of a schema has no name that others could use, and uses none."""
+    if isinstance(part, Mapping):
+        return all(
+            not name.startswith("$") and name not in ("id", "definitions") and _stands_alone(inner)
+            for name, inner in part.items()
+        )
+    return not isinstance(part, list | tuple) or all(map(_stands_alone, part))
 
 
 def _of_property(key: str, asked: Any) -> Demand:
@@ -251,11 +333,11 @@ def _kept(
             for d in range(begin[name], begin[name + 1]):
                 if not (each[d, 0] >> kind) & 1:
                     sound = False
-                elif kind >= TEXT:
+                elif kind in (TEXT, ESCAPED):
                     if size > each[d, 2] or size < 4 * each[d, 1]:
                         count = _characters(base + value, size)
                         sound = sound and kind == TEXT and each[d, 1] <= count <= each[d, 2]
-                elif kind >= INTEGER:
+                elif kind in (INTEGER, REAL):
                     number = real(np.uint64(value))
                     sound = sound and span[d, 0] <= number <= span[d, 1] and abs(number) <= _MAX_NUMBER
                 if each[d, 3] < 0:

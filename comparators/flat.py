@@ -1,8 +1,8 @@
-"""Flat: outputs that are one object of plain values, read by compiled loops into columns.
+"""Flat: outputs that are one object, read by compiled loops into columns; a list or object in it is one piece.
 
 Law: what is read here is exactly what a JSON reader reads: numbers to the last bit, texts to the last character. An
-output with anything else in it (lists and objects, keys twice or with escapes, more digits than a number holds) is
-not flat, and neither is one that is no JSON: it is left to whoever reads values one by one.
+output with anything odd in it (keys twice or with escapes, more digits than a number holds, deep nesting) is not
+flat, and neither is one that is no JSON: it is left to whoever reads values one by one.
 """
 
 from __future__ import annotations
@@ -27,11 +27,14 @@ from paritygate.schemas.compiled import address as address_of
 
 #: Keys that the outputs of one reading may have beside those that are named beforehand.
 MAX_OTHER_KEYS: Final = 64
-#: Kinds of value. An escaped text is a text, but not character by character.
-NULL, FALSE, TRUE, INTEGER, REAL, TEXT, ESCAPED = range(7)
+#: Kinds of value. An escaped text is a text, but not character by character; lists and objects are not looked into.
+NULL, FALSE, TRUE, INTEGER, REAL, TEXT, ESCAPED, LIST, OBJECT = range(9)
+#: Deepest nesting that is looked through.
+_MAX_DEPTH: Final = 32
 #: Size of a name that no key is equal to.
 _NEVER: Final = 1 << 30
-_QUOTE, _BACKSLASH, _COMMA, _COLON, _OPEN, _CLOSE = 0x22, 0x5C, 0x2C, 0x3A, 0x7B, 0x7D
+_QUOTE, _BACKSLASH, _COMMA, _COLON = 0x22, 0x5C, 0x2C, 0x3A
+_OPEN, _CLOSE, _OPEN_LIST, _CLOSE_LIST = 0x7B, 0x7D, 0x5B, 0x5D
 _MINUS, _PLUS, _POINT, _ZERO, _NINE, _SMALL_E, _SMALL_U = 0x2D, 0x2B, 0x2E, 0x30, 0x39, 0x65, 0x75
 _TRUE_WORD, _FALSE_WORD, _NULL_WORD = 0x65757274, 0x736C6166, 0x6C6C756E
 _SHORT_ESCAPES: Final = tuple(b'"\\/bfnrt')
@@ -73,8 +76,8 @@ class Flat:
 
     ``outputs[i]``: where output i lies, its bytes, its first field, and whether it is flat; its fields end where
     those of the next one begin. ``fields[k]``: the number of the key, the kind, the value, and bytes of a text; the
-    value is the bits of a number as a ``double``, or where a text lies without its quotes. ``keys[n]``: where key n
-    lies, and its bytes.
+    value is the bits of a number as a ``double``, or where a text lies without its quotes, or a list or object with
+    its brackets. ``keys[n]``: where key n lies, and its bytes.
     """
 
     buffer: U8
@@ -85,7 +88,7 @@ class Flat:
     @classmethod
     def read(cls, texts: Sequence[str], names: Names) -> Flat:
         """Read some outputs; the names lie in front of them."""
-        body, sizes, odd = _encoded(texts)
+        body, sizes = _encoded(texts)
         outputs = np.zeros((len(texts) + 1, 4), np.int64)
         outputs[:-1, 1] = sizes
         outputs[0, 0] = len(names.raw)
@@ -97,7 +100,6 @@ class Flat:
         buffer: U8 = np.frombuffer(b"".join((names.raw, body, bytes(SPARE_BYTES))), np.uint8)
         met, follows = np.full(len(keys), -1), np.zeros(len(keys) + 1, np.int64)
         found = _read(buffer, outputs, fields, keys, names.keys, met, follows)
-        outputs[odd, 3] = 0
         return cls(buffer, outputs, fields, keys[:found])
 
     @property
@@ -111,19 +113,21 @@ class Flat:
         return [self.buffer[at : at + size].tobytes() for at, size in self.keys[begin:].tolist()]
 
 
-def _encoded(texts: Sequence[str]) -> tuple[bytes, I64, list[int]]:
-    """Texts as UTF-8 in one piece, the bytes of each, and which of them hold half a character only."""
+def _encoded(texts: Sequence[str]) -> tuple[bytes, I64]:
+    """Texts as UTF-8 in one piece, and the bytes of each.
+
+    One with half a character has a byte in front that is none, so that it is not flat and like no other.
+    """
     whole = "".join(texts)
     if whole.isascii():
-        return whole.encode(), np.fromiter(map(len, texts), np.int64, len(texts)), []
-    raw, odd = [], []
-    for place, text in enumerate(texts):
+        return whole.encode(), np.fromiter(map(len, texts), np.int64, len(texts))
+    raw = []
+    for text in texts:
         try:
             raw.append(text.encode())
         except UnicodeEncodeError:
-            raw.append(text.encode(errors="surrogatepass"))
-            odd.append(place)
-    return b"".join(raw), np.fromiter(map(len, raw), np.int64, len(raw)), odd
+            raw.append(b"\xff" + text.encode(errors="surrogatepass"))
+    return b"".join(raw), np.fromiter(map(len, raw), np.int64, len(raw))
 
 
 # -- compiled ------------------------------------------------------------------------------------------------------
@@ -268,6 +272,50 @@ def _value(at: int, end: int) -> Any:
 
 
 @compiled
+def _piece(at: int, end: int) -> Any:
+    """Where a list or object ends, -1 where it is none or nested too deep."""
+    depth, objects = 0, 0  # of each open one a bit: whether it is an object
+    while True:
+        begin = byte(at) if at < end else 0
+        if begin in (_OPEN, _OPEN_LIST):
+            if depth == _MAX_DEPTH:
+                return -1
+            depth += 1
+            objects = (objects << 1) | (begin == _OPEN)
+            at = _behind_space(at + 1, end)
+            is_whole = at < end and byte(at) == (_CLOSE if objects & 1 else _CLOSE_LIST)
+        else:
+            at, _, _, _ = _value(at, end)
+            if at < 0:
+                return -1
+            is_whole = True
+        while is_whole:  # the value, or what is open has nothing in it
+            if depth == 0:
+                return at
+            at = _behind_space(at, end)
+            if at >= end:
+                return -1
+            if byte(at) == _COMMA:
+                at = _behind_space(at + 1, end)
+                break
+            if byte(at) != (_CLOSE if objects & 1 else _CLOSE_LIST):
+                return -1
+            at += 1
+            depth -= 1
+            objects >>= 1
+        if objects & 1:
+            if at >= end or byte(at) != _QUOTE:
+                return -1
+            at, _ = _text(at + 1, end)
+            if at < 0:
+                return -1
+            at = _behind_space(at + 1, end)
+            if at >= end or byte(at) != _COLON:
+                return -1
+            at = _behind_space(at + 1, end)
+
+
+@compiled
 def _key(at: int, end: int, base: int, keys: Any, count: int, guess: int) -> Any:
     """The number of a key that begins behind its quote, and where it ends; a new one is as large as there are keys.
 
@@ -321,7 +369,12 @@ def _read(buffer: Any, outputs: Any, fields: Any, keys: Any, count: int, met: An
             if at >= end or byte(at) != _COLON:
                 sound = False
                 break
-            at, kind, value, size = _value(_behind_space(at + 1, end), end)
+            value_at = _behind_space(at + 1, end)
+            if value_at < end and (byte(value_at) == _OPEN or byte(value_at) == _OPEN_LIST):
+                kind, value, at = LIST if byte(value_at) == _OPEN_LIST else OBJECT, value_at, _piece(value_at, end)
+                size = at - value_at
+            else:
+                at, kind, value, size = _value(value_at, end)
             if at < 0:
                 sound = False
                 break

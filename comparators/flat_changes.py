@@ -109,7 +109,7 @@ def _kinds(
             elif its_type == INTEGER:
                 if not _is_close(real(np.uint64(value)), real(np.uint64(its_value)), absolute, relative):
                     mask |= bits[4]
-            elif its_type == TEXT:
+            elif its_type >= TEXT:
                 size = fields_a[field, 3]
                 if size != fields_b[other, 3] or not is_same(a + value, b + its_value, size):
                     mask |= bits[3] if kind == theirs == TEXT else np.uint8(WALK)

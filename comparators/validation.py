@@ -52,7 +52,7 @@ class OutputValidator:
     def __init__(self, rules: OutputRules) -> None:
         self.rules = rules
         self._labels = frozenset(rules.labels)
-        self._schema = None if rules.json_schema is None else _compile(rules.json_schema)
+        self._schema = None if rules.json_schema is None else schema_validator(rules.json_schema)
         self._names = frozenset(_property_names(rules.json_schema))
         self._suspicions = [_by_fields(rules)]
         if self._labels:
@@ -162,7 +162,11 @@ def _by_schema(schema: jsonschema_rs.Validator) -> _Suspicion:
     return suspects
 
 
-def _compile(schema: Mapping[str, Any]) -> jsonschema_rs.Validator:
+def schema_validator(schema: Mapping[str, Any]) -> jsonschema_rs.Validator:
+    """The validator of a schema, with bounded patterns and without remote references.
+
+    :raises ConfigError: it is none, or refers to another document.
+    """
     options = jsonschema_rs.FancyRegexOptions(backtrack_limit=_BACKTRACK_LIMIT)
     try:
         return jsonschema_rs.validator_for(dict(schema), pattern_options=options, offline=True)

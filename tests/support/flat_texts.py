@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from hypothesis import strategies as st
 
 NUMBERS = (
@@ -20,13 +22,43 @@ TEXTS = (
     '"\\ud800"', '"\\n"', '"a\\\\"', '"\\\\"', '"\\""', '"\\x"', '"\\u12g4"', '"\\', '"\t"', '"\x00"', '"\x7f"',
     '"ends', '"eight777"', '"nine88888"', '"eight777"\\', "'yes'", '"\ud800"', '"\udc00"', '"\u2028"',
 )  # fmt: skip
-OTHERS = ("true", "false", "null", "True", "nul", "[]", "{}", "[1]", '{"x":1}', "[1,]", "", "truefalse", "nulll")
+OTHERS = (
+    "true",
+    "false",
+    "null",
+    "True",
+    "nul",
+    "[]",
+    "{}",
+    "[1]",
+    '{"x":1}',
+    "[1,]",
+    "",
+    "truefalse",
+    "nulll",
+    "[[],{}]",
+    '[ 1 , "]" ]',
+    '{"x":1,"x":2}',
+    '{"x" : [ ] }',
+    "[1e999]",
+    '["\\ud800"]',
+    "[nul]",
+    "[" * 40 + "]" * 40,
+)
 VALUES = (
     st.sampled_from(NUMBERS) | st.sampled_from(TEXTS) | st.sampled_from((*NO_NUMBERS, *OTHERS))
     | st.floats().map(repr) | st.integers(-(2**65), 2**65).map(str)
+    | st.text('[]{},:"a1 ', max_size=8) | st.text('[]{},', max_size=6).map(lambda text: f"[{text}]")
     | st.decimals(-1, 2, allow_nan=False, allow_infinity=False).map(str)
 )  # fmt: skip
-PLAIN = st.sampled_from(NUMBERS[:20]) | st.sampled_from(TEXTS[:9]) | st.sampled_from(OTHERS[:3])
+NESTED = st.recursive(
+    st.sampled_from([None, True, 1, 0.5, "a", "]", '"', "Å"]),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", "}", "x"]), inner, max_size=2)
+    ),
+    max_leaves=5,
+).map(json.dumps)
+PLAIN = NESTED | st.sampled_from(NUMBERS[:20]) | st.sampled_from(TEXTS[:9]) | st.sampled_from(OTHERS[:3])
 SPACE = st.sampled_from(["", "", "", " ", "\n\t", "\r ", "\x0b", "\u00a0"])
 
 

@@ -15,8 +15,10 @@ from paritygate.comparators.flat import (
     ESCAPED,
     FALSE,
     INTEGER,
+    LIST,
     MAX_OTHER_KEYS,
     NULL,
+    OBJECT,
     REAL,
     TEXT,
     TRUE,
@@ -38,6 +40,8 @@ def fields(flat: Flat, row: int) -> dict[str, Any]:
         plain = {NULL: None, FALSE: False, TRUE: True, INTEGER: number, REAL: number}
         text = raw[value : value + size].decode() if kind in (TEXT, ESCAPED) else ""
         at, length = flat.keys[key].tolist()
+        if kind in (LIST, OBJECT):
+            plain[kind] = orjson.loads(raw[value : value + size])
         found[raw[at : at + length].decode()] = (
             plain[kind] if kind in plain else orjson.loads(f'"{text}"') if kind == ESCAPED else text
         )
@@ -91,7 +95,9 @@ def test_plain_objects_are_flat(values: list[dict[str, Any]], spaced: bool) -> N
 @pytest.mark.parametrize(
     "text",
     [
-        '{"a":1,"a":1}', '{"a":[]}', '{"a":{}}', '{"\\u0061":1}', "{", '{"a"}', '{"a":1,}', "[]", "1", "",
+        '{"a":1,"a":1}', '{"a":[01]}', '{"a":{1}}', '{"a":{"b"}}', '{"a":[1,]}', '{"a":[,1]}', '{"a":[}',
+        '{"a":{]}', '{"a":[1 2]}', '{"a":{"b":1,}}', '{"a":' + "[" * 33 + "]" * 33 + "}", '{"\\u0061":1}',
+        "{", '{"a"}', '{"a":1,}', "[]", "1", "",
         '{"a":"\\ud83d\\ude00"}', '{"a":12345678901234567890}', '{"a":1e-289}', '{"a":1}}', '{"a":1}\x00',
     ],
 )  # fmt: skip
