@@ -25,6 +25,7 @@ from paritygate.comparators.tally import COUNT_NAMES, INDEX, Counts, merge_examp
 from paritygate.comparators.windows import Window, Windows, groups
 from paritygate.schemas.arrays import B1, I64
 from paritygate.schemas.columns import EventBatch
+from paritygate.schemas.compiled import compiled
 from paritygate.schemas.outcome import Outcome
 from paritygate.schemas.platform import PlatformEvent
 from paritygate.schemas.prediction import ARMS, ROLES, STATUSES, Role, Status
@@ -88,14 +89,14 @@ class RolloutJoin:
         self.from_ms: int | None = None
         self._unread: Counter[str] = Counter()
         self.retired = False
-        self.pairing = Pairing(settings.dedupe_ms, settings.max_seen)
+        self._numbers = numbers.names(settings.numbers)
+        self.pairing = Pairing(settings.dedupe_ms, settings.max_seen, len(self._numbers))
         self.windows = Windows(settings.window_ms, settings.retain_ms)
         self.watermark_ms: int | None = None
         self._bins = bins
         self._lap = lap or _no_lap
         self._vocabulary = Vocabulary(settings.dimensions, settings.max_values_per_dimension, settings.max_cells)
         self._checks = OutputChecks(settings.output_rules, settings.diff_rules)
-        self._numbers = numbers.names(settings.numbers)
         self.scored = Scored(settings.dedupe_ms, settings.max_seen)
         self._reported_through: int | None = None
         self._forgotten: Counter[str] = Counter()
@@ -230,7 +231,7 @@ class RolloutJoin:
 
     def _count_in(self, window: Window, measured: Measured, rows: I64, trace_of: _TraceOf) -> None:
         cell = measured.cell[rows].astype(np.int64)
-        window.add_counts(_counts(measured.flags[:, rows], cell, len(self._vocabulary)))
+        window.add_counts(_counts(measured.flags, rows, cell, len(self._vocabulary)))
         window.bump("segment_overflow", int(self._vocabulary.overflowed()[cell].sum()))
         timed = rows[measured.timed[rows]]
         if len(timed):
@@ -428,12 +429,15 @@ def _nowhere(count: int) -> npt.NDArray[np.int8]:
     return np.zeros(count, np.int8)
 
 
-def _counts(flags: B1, cell: I64, cells: int) -> Counts:
-    """How many requests of each cell have each flag; most flags are up for all requests or for none."""
+def _counts(flags: B1, rows: I64, cell: I64, cells: int) -> Counts:
+    """How many of some requests have each flag, by their cell."""
     counts = np.zeros((cells, _NAMES), np.int64)
-    every = np.bincount(cell, minlength=cells)
-    for name, flag in enumerate(flags):
-        up = np.count_nonzero(flag)
-        if up:
-            counts[:, name] = every if up == len(cell) else np.bincount(cell[flag], minlength=cells)
+    _add(flags, np.flatnonzero(flags.any(axis=1)), rows, cell, counts)
     return counts
+
+
+@compiled
+def _add(flags: Any, up: Any, rows: Any, cell: Any, counts: Any) -> None:
+    for name in up:
+        for i in range(len(rows)):
+            counts[cell[i], name] += flags[name, rows[i]]

@@ -70,8 +70,8 @@ class Measured:
     candidate_seen: B1
     baseline_label: Objects
     candidate_label: Objects
-    baseline_numbers: Objects
-    candidate_numbers: Objects
+    baseline_numbers: F64
+    candidate_numbers: F64
     remarks: dict[str, I64] = field(default_factory=dict)
     examples: dict[str, dict[int, str]] = field(default_factory=dict)
 
@@ -86,24 +86,25 @@ def measure_pairs(
     in times of the baseline's.
     """
     measured = _blank(baseline)
-    measured.candidate_instance = candidate.instance
-    shed = (baseline.status == _SHED) | (candidate.status == _SHED)
+    measured.candidate_instance = candidate["instance"]
+    statuses = [np.ascontiguousarray(rows.status) for rows in (baseline, candidate)]
+    shed = (statuses[BASELINE] == _SHED) | (statuses[CANDIDATE] == _SHED)
     asked = ~shed
-    good, bad = (asked & (baseline.status == _OK)), (asked & (baseline.status != _OK))
-    fine, failed = (asked & (candidate.status == _OK)), (asked & (candidate.status != _OK))
+    good, bad = (asked & (statuses[BASELINE] == _OK)), (asked & (statuses[BASELINE] != _OK))
+    fine, failed = (asked & (statuses[CANDIDATE] == _OK)), (asked & (statuses[CANDIDATE] != _OK))
     flag = _Flags(measured.flags)
     flag["shed"] = shed
     flag["requests"] = flag["pairs"] = asked
     flag["baseline_errors"], flag["candidate_errors"] = bad, failed
     flag["candidate_only_errors"], flag["baseline_only_errors"] = good & failed, bad & fine
     flag["timeouts_counted"] = asked
-    late, theirs_late = (asked & (rows.status == _TIMEOUT) for rows in (candidate, baseline))
+    late, theirs_late = (asked & (status == _TIMEOUT) for status in reversed(statuses))
     flag["candidate_timeouts"], flag["baseline_timeouts"] = late, theirs_late
     flag["candidate_only_timeouts"], flag["baseline_only_timeouts"] = late & ~theirs_late, theirs_late & ~late
     ours = checks.read(baseline.output, good)
     baseline_invalid = _check(measured, BASELINE, ours, good)
-    live = (candidate.role == _PRIMARY) & (candidate.status != _SHED)
-    live_fine = live & (candidate.status == _OK)
+    live = (candidate.role == _PRIMARY) & (statuses[CANDIDATE] != _SHED)
+    live_fine = live & (statuses[CANDIDATE] == _OK)
     theirs = checks.read(candidate.output, fine | live_fine)
     candidate_invalid = _check(measured, CANDIDATE, theirs, fine | live_fine)
     flag["candidate_only_invalid"] = good & fine & candidate_invalid & ~baseline_invalid
@@ -112,23 +113,23 @@ def measure_pairs(
     flag["label_changes"] = changed = compared & (baseline.label != candidate.label).astype(np.bool_)
     flag["output_changes"] = _compare(measured, checks.changes(ours, theirs, np.flatnonzero(good & fine)))
     flag["live_candidate"], flag["live_candidate_errors"] = live, live & ~live_fine
-    flag["live_candidate_timeouts"] = live & (candidate.status == _TIMEOUT)
+    flag["live_candidate_timeouts"] = live & (statuses[CANDIDATE] == _TIMEOUT)
     flag["live_candidate_checked"], flag["live_candidate_invalid"] = live_fine, live_fine & candidate_invalid
-    live = (baseline.role == _PRIMARY) & (baseline.status != _SHED)
-    flag["live_baseline"], flag["live_baseline_errors"] = live, live & (baseline.status != _OK)
+    live = (baseline.role == _PRIMARY) & (statuses[BASELINE] != _SHED)
+    flag["live_baseline"], flag["live_baseline_errors"] = live, live & (statuses[BASELINE] != _OK)
     allowed_ms = latency_ratio * baseline.latency_ms
     flag["slower"] = good & fine & (candidate.latency_ms > CLEARLY * allowed_ms)
     flag["faster"] = good & fine & (CLEARLY * candidate.latency_ms < allowed_ms)
     measured.timed = good
     measured.candidate_ms = np.where(fine, candidate.latency_ms, np.inf)
-    measured.baseline_confidence = np.where(good & fine, baseline.confidence, np.nan)
-    measured.candidate_confidence = np.where(good & fine, candidate.confidence, np.nan)
+    measured.baseline_confidence = np.where(good & fine, baseline["confidence"], np.nan)
+    measured.candidate_confidence = np.where(good & fine, candidate["confidence"], np.nan)
     measured.answered = good & fine
     measured.candidate_label, measured.candidate_numbers = candidate.label, candidate.numbers
-    measured.candidate_seen, measured.baseline_seen = live_fine, live & (baseline.status == _OK)
+    measured.candidate_seen, measured.baseline_seen = live_fine, live & (statuses[BASELINE] == _OK)
     ends = [status.value for status in STATUSES]
     measured.examples[EXAMPLE_ERROR] = {
-        i: ends[candidate.status[i]] for i in np.flatnonzero(good & failed).tolist()
+        i: ends[statuses[CANDIDATE][i]] for i in np.flatnonzero(good & failed).tolist()
     }
     measured.examples[EXAMPLE_LABEL] = dict.fromkeys(np.flatnonzero(changed).tolist(), "label differs")
     return measured
@@ -185,10 +186,10 @@ def _blank(rows: Rows) -> Measured:
     count = len(rows)
     none = np.zeros((3, count), np.bool_)
     return Measured(
-        request_id=rows.request_id, event_at_ms=rows.event_at_ms, cell=rows.cell,
+        request_id=rows.request_id, event_at_ms=rows.event_at_ms, cell=rows["cell"],
         flags=np.zeros((len(COUNT_NAMES), count), np.bool_), timed=np.zeros(count, np.bool_),
         baseline_ms=rows.latency_ms, candidate_ms=rows.latency_ms,
-        baseline_instance=rows.instance, candidate_instance=rows.instance,
+        baseline_instance=rows["instance"], candidate_instance=rows["instance"],
         baseline_confidence=np.full(count, np.nan), candidate_confidence=np.full(count, np.nan),
         answered=none[0], baseline_seen=none[1], candidate_seen=none[2],
         baseline_label=rows.label, candidate_label=rows.label,

@@ -19,7 +19,6 @@ from paritygate.comparators import scores
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
-Objects = npt.NDArray[np.object_]
 
 FAMILY: Final = "numbers"
 #: Those of the score deltas, so that the same bets serve.
@@ -67,23 +66,20 @@ def names(rules: Sequence[NumberRule]) -> tuple[str, ...]:
 
 
 def pair_counts(
-    rules: Sequence[NumberRule], baseline: Objects, candidate: Objects
+    rules: Sequence[NumberRule], baseline: F64, candidate: F64
 ) -> tuple[dict[str, I64], dict[str, int]]:
     """Histograms and totals of pairs that both arms answered.
 
-    ``baseline`` and ``candidate``: per event a tuple in the order of :func:`names`, None where it has none.
+    ``baseline`` and ``candidate``: a column for each number in the order of :func:`names`, NaN where there is none.
     """
     histograms: dict[str, I64] = {}
     totals: dict[str, int] = {}
     if not len(baseline):
         return histograms, totals
     order = names(rules)
-    ours, theirs = (
-        np.array(values.tolist(), np.float64).reshape(-1, len(order)) for values in (baseline, candidate)
-    )
     for rule in rules:
         column = order.index(rule.measure)
-        base, other = ours[:, column], theirs[:, column]
+        base, other = baseline[:, column], candidate[:, column]
         without_base, without = np.isnan(base), np.isnan(other)
         totals[rule.total("without_baseline")] = int((without_base & ~without).sum())
         totals[rule.total("without_candidate")] = int((without & ~without_base).sum())

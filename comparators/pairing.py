@@ -24,18 +24,20 @@ BASELINE: Final = 0
 CANDIDATE: Final = 1
 
 _SMALLEST: Final = 64
+#: Stands for a number that is not there: no event carries it.
+_NONE: Final = -np.inf
 _NEVER_LATE_MS: Final = int(np.iinfo(np.int64).min)
 
 
 class Pending:
-    """Rows that wait for their other arm, in slots of columns.
+    """Rows that wait for their other arm, in slots. ``numbers``: how many each has.
 
     ``place``: by slot, where the request of its row stands in :class:`Requests`; ids are kept there alone.
     Memory: 80 bytes a slot and the texts of the rows; slots are reused, their number never shrinks.
     """
 
-    def __init__(self) -> None:
-        self._columns = Rows.empty(_SMALLEST)
+    def __init__(self, numbers: int = 0) -> None:
+        self._rows = Rows.empty(_SMALLEST, numbers)
         self.place: I64 = np.zeros(_SMALLEST, np.int64)
         self._live: B1 = np.zeros(_SMALLEST, np.bool_)
         self._free: I64 = np.arange(_SMALLEST - 1, -1, -1, dtype=np.int64)
@@ -55,23 +57,20 @@ class Pending:
         count = len(rows)
         slots = self.free(count)[::-1].copy()
         self._free_count -= count
-        for mine, theirs in zip(self._columns.columns(), rows.columns(), strict=True):
-            mine[slots] = theirs
+        self._rows.put(slots, rows)
         self.place[slots] = places
         self._live[slots] = True
         return slots
 
     def peek(self, slots: I64, ids: Ids) -> Rows:
         """The rows in these slots, with the ids of their requests."""
-        return Rows(ids, *(column[slots] for column in self._columns.columns()))
+        return self._rows.named(slots, ids)
 
     def release(self, slots: I64, ids: Ids) -> Rows:
         """The same; the slots become free."""
         rows = self.peek(slots, ids)
         self._live[slots] = False
-        columns = self._columns
-        for column in (columns.label, columns.output, columns.numbers):
-            column[slots] = None  # let go of the strings
+        self._rows.label[slots] = self._rows.output[slots] = None  # let go of the strings
         self._free[self._free_count : self._free_count + len(slots)] = slots
         self._free_count += len(slots)
         return rows
@@ -79,11 +78,11 @@ class Pending:
     @property
     def event_at_ms(self) -> I64:
         """By slot, the time of the row; without meaning where none waits."""
-        return self._columns.event_at_ms
+        return self._rows.event_at_ms
 
     def before(self, event_at_ms: int) -> I64:
         """Slots of all rows of an earlier time."""
-        return np.flatnonzero(self._live & (self._columns.event_at_ms < event_at_ms))
+        return np.flatnonzero(self._live & (self._rows.event_at_ms < event_at_ms))
 
     def oldest(self, count: int) -> I64:
         """Slots of the ``count`` oldest rows by (event time, source, offset)."""
@@ -91,20 +90,20 @@ class Pending:
         if count <= 0:
             return live[:0]
         if count < len(live):
-            times = self._columns.event_at_ms[live]
+            times = self._rows.event_at_ms[live]
             last = np.partition(times, count - 1)[count - 1]
             older, tied = live[times < last], live[times == last]
-            order = np.lexsort((self._columns.offset[tied], self._columns.source[tied]))
+            order = np.lexsort((self._rows.offset[tied], self._rows["source"][tied]))
             live = np.concatenate((older, tied[order][: count - len(older)]))
         return live
 
     def oldest_ms(self) -> int | None:
         """Event time of the oldest waiting row; None where none waits."""
-        return int(self._columns.event_at_ms[self._live].min()) if len(self) else None
+        return int(self._rows.event_at_ms[self._live].min()) if len(self) else None
 
     def offsets(self, source: int) -> I64:
         """Sorted offsets of the rows of one source."""
-        offsets: I64 = np.sort(self._columns.offset[self._live & (self._columns.source == source)])
+        offsets: I64 = np.sort(self._rows.offset[self._live & (self._rows["source"] == source)])
         return offsets
 
     def _grow(self, room: int) -> None:
@@ -112,10 +111,9 @@ class Pending:
         size = old
         while size - old + self._free_count < room:
             size *= 2
-        grown = Rows.empty(size)
-        for mine, new in zip(self._columns.columns(), grown.columns(), strict=True):
-            new[:old] = mine
-        self._columns = grown
+        grown = Rows.empty(size, self._rows.numbers.shape[1])
+        grown.put(np.arange(old), self._rows)
+        self._rows = grown
         self.place = np.concatenate((self.place, np.zeros(size - old, np.int64)))
         self._live = np.concatenate((self._live, np.zeros(size - old, np.bool_)))
         free = np.empty(size, np.int64)
@@ -143,8 +141,9 @@ class Arrival:
 class Pairing:
     """The join state of one rollout in one partition."""
 
-    def __init__(self, dedupe_ms: int, max_seen: int = MAX_KEYS) -> None:
-        self.pending: tuple[Pending, Pending] = (Pending(), Pending())
+    def __init__(self, dedupe_ms: int, max_seen: int = MAX_KEYS, numbers: int = 0) -> None:
+        self._none = Rows.empty(numbers=numbers)
+        self.pending: tuple[Pending, Pending] = (Pending(numbers), Pending(numbers))
         self.requests = Requests(dedupe_ms, max_seen, moved=self._follow)
 
     def arrive(self, arm: int, rows: Rows, horizon_ms: int | None) -> Arrival:
@@ -169,12 +168,12 @@ class Pairing:
             paired, partners = rows.take(pairs), slots[pairs]
         partner = other.release(partners, paired.request_id)
         baseline, candidate = (paired, partner) if arm == BASELINE else (partner, paired)
-        repeats = rows.take(repeat) if repeat.any() else Rows.empty()
+        repeats = rows.take(repeat) if repeat.any() else self._none
         return Arrival(
             first=rows.take(~repeat) if len(repeats) else rows,
             baseline=baseline,
             candidate=candidate,
-            late=rows.take(late) if late.any() else Rows.empty(),
+            late=rows.take(late) if late.any() else self._none,
             repeats=repeats,
             conflicting=self._conflicts(arm, repeats, slots[repeat]),
         )
@@ -201,7 +200,7 @@ class Pairing:
 
     def _give_up(self, arm: int, slots: I64) -> Rows:
         if not len(slots):
-            return Rows.empty()
+            return self._none
         places = self.pending[arm].place[slots]
         rows = self.pending[arm].release(slots, self.requests.ids(places))
         self.requests.waiting[places, arm] = NOWHERE
@@ -222,8 +221,7 @@ def _content(rows: Rows, i: int) -> tuple[object, ...]:
     return (
         int(rows.status[i]),
         rows.label[i],
-        None if np.isnan(rows.confidence[i]) else float(rows.confidence[i]),
+        *np.nan_to_num((rows["confidence"][i], *rows.numbers[i]), nan=_NONE).tolist(),
         float(rows.latency_ms[i]),
         rows.output[i],
-        rows.numbers[i],
     )

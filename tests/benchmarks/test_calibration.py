@@ -305,10 +305,8 @@ def test_the_array_form_of_numbers_is_the_gate() -> None:
     assert rule is not None
 
     def held(first: int, end: int) -> Tally:
-        rows = [np.empty(end - first, np.object_) for _ in range(2)]
-        for row, values in zip(rows, (base[0, first:end], candidate[0, first:end]), strict=True):
-            row[:] = [(value * rule.cap,) for value in values.tolist()]
-        return Tally((), histograms=pair_counts((rule,), *rows)[0])
+        columns = (values[0, first:end, None] * rule.cap for values in (base, candidate))
+        return Tally((), histograms=pair_counts((rule,), *columns)[0])
 
     whole, panes = held(0, base.shape[1]), tuple(held(at, at + 50) for at in range(0, base.shape[1], 50))
     evidence = Evidence(whole=whole, stage=whole, panes=panes, stage_name="shadow", weight=0)

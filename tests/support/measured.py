@@ -48,12 +48,8 @@ def with_numbers(told: WindowReport, gates: Mapping[str, Any], values: Mapping[s
     rules = {s.measure: rule for s in parse_gates(gates) if (rule := s.number_rule()) is not None}
     histograms, totals = list(told.histograms), dict(told.totals)
     for measure, arms in values.items():
-        given = []
-        for numbers in arms:
-            column = np.empty(len(numbers), np.object_)
-            column[:] = [(n,) for n in numbers]
-            given.append(column)
-        counts, sums = pair_counts((rules[measure],), *given)
+        columns = (np.array([(n,) for n in numbers], np.float64) for numbers in arms)
+        counts, sums = pair_counts((rules[measure],), *columns)
         totals |= {name: count for name, count in sums.items() if count}
         for name, dense in counts.items():
             index = np.flatnonzero(dense)

@@ -11,7 +11,7 @@ from paritygate.comparators.answers import OutputChecks
 from paritygate.comparators.diff import DiffRules
 from paritygate.comparators.measuring import Measured, examples_of, measure_alone, measure_pairs
 from paritygate.comparators.pairing import BASELINE, CANDIDATE
-from paritygate.comparators.rows import Rows
+from paritygate.comparators.rows import KEPT, Rows
 from paritygate.comparators.tally import COUNT_NAMES
 from paritygate.comparators.validation import OutputRules
 from paritygate.schemas.ids import Ids
@@ -30,7 +30,7 @@ def row(status: Status = Status.OK, role: Role = Role.PRIMARY, **changes: Any) -
     made.status[0], made.role[0] = STATUSES.index(status), ROLES.index(role)
     made.latency_ms[0], made.output[0], made.label[0] = 5.0, GOOD, None
     for name, value in changes.items():
-        getattr(made, name)[0] = value
+        (made[name] if name in (KEPT.names or ()) else getattr(made, name))[0] = value
     return made
 
 

@@ -18,7 +18,7 @@ def rows(ids: list[str], at_ms: list[int] | int = 0, source: int = 0, offset: in
     made = Rows.empty(len(ids))
     made.request_id = Ids.of(ids)
     made.event_at_ms[:] = at_ms
-    made.source[:] = source
+    made["source"][:] = source
     made.offset[:] = np.arange(offset, offset + len(ids))
     made.output[:] = [f"answer {i}" for i in ids]
     made.label[:] = None
@@ -65,7 +65,7 @@ def test_released_rows_let_go_of_their_strings() -> None:
     add(pending, rows(["a", "b"], [1, 2]))
     release(pending, pending.before(2))
 
-    assert [o for o in pending._columns.output.tolist() if o] == ["answer b"]
+    assert [o for o in pending._rows.output.tolist() if o] == ["answer b"]
 
 
 def test_the_oldest_are_told_by_time_then_offset() -> None:

@@ -27,8 +27,7 @@ def _rule(gate: str, gates_of: Callable[[str], tuple[GateSpec, ...]]) -> NumberR
 
 
 def _counted(rule: NumberRule, baseline: list[Any], candidate: list[Any]) -> Tally:
-    ours, theirs = np.empty(len(baseline), np.object_), np.empty(len(baseline), np.object_)
-    ours[:], theirs[:] = [(v,) for v in baseline], [(v,) for v in candidate]
+    ours, theirs = (np.array(values, np.float64)[:, None] for values in (baseline, candidate))
     histograms, totals = pair_counts((rule,), ours, theirs)
     return Tally((), histograms=dict(histograms), totals={k: v for k, v in totals.items() if v})
 

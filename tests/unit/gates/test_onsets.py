@@ -51,10 +51,8 @@ def fallen_back(pairs: int, moved: float) -> Tally:
     (spec,) = parse_gates({"fallback_rate": {"maximum_delta": 0.02}})
     rule = spec.number_rule()
     assert rule is not None
-    ours, theirs = np.empty(pairs, np.object_), np.empty(pairs, np.object_)
-    ours[:] = [(0.0,)] * pairs
-    theirs[:] = [(float(i < moved * pairs),) for i in range(pairs)]
-    histograms, totals = numbers.pair_counts((rule,), ours, theirs)
+    theirs = (np.arange(pairs) < moved * pairs).astype(np.float64)
+    histograms, totals = numbers.pair_counts((rule,), np.zeros((pairs, 1)), theirs[:, None])
     return Tally((), histograms=dict(histograms), totals=dict(totals))
 
 
