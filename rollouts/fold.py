@@ -24,6 +24,7 @@ from paritygate.rollouts.judge import Ruling, judge
 from paritygate.rollouts.ledger import Ledger
 from paritygate.rollouts.plan import RolloutPlan
 from paritygate.rollouts.record import Position, record
+from paritygate.rollouts.rounds import Round
 from paritygate.rollouts.state import (
     ABANDONED,
     APPROVED,
@@ -80,6 +81,7 @@ class Fold:
         self._plans: dict[str, RolloutPlan] = {}
         self._states: dict[str, RolloutState] = {}
         self._ledgers: dict[str, Ledger] = {}
+        self._rounds: dict[str, Round] = {}
         self._rolled_back_at_ms = dict(rolled_back_at_ms)
         self._cool_until_ms: dict[str, int] = {}
         self._heed_routers = heed_routers
@@ -150,7 +152,9 @@ class Fold:
         before = ledger.ignored.copy()
         taken = ledger.take(report)
         self.ignored.update(ledger.ignored - before)
-        if taken is None or not (taken.closed or taken.harm):
+        if taken is None:
+            return None
+        if not self._rounds[report.rollout_id].is_due(report, news=taken.closed or taken.harm):
             return None
         return self._draft_ruling(self._states[report.rollout_id], ledger)
 
@@ -169,6 +173,7 @@ class Fold:
             before_ms = self._rolled_back_at_ms.get(state.plan.service)
             if before_ms is not None and state.plan.cool_down_seconds:
                 self._cool_until_ms[rollout] = before_ms + state.plan.cool_down_seconds * 1000
+            self._rounds[rollout] = Round()
             join = state.plan.join
             self._ledgers[rollout] = Ledger(
                 state.plan.segments,
@@ -183,13 +188,14 @@ class Fold:
             # Without any report there is no event time, only the operator's clock, and nothing was tried.
             self._rolled_back_at_ms[state.plan.service] = decision.at_ms
         if state.final:
-            self._ledgers.pop(rollout, None)
+            self.forget(rollout)
         elif decision.action is Action.PROMOTE and rollout in self._ledgers:
             self._ledgers[rollout].enter_stage(decision.at_ms)
 
     def forget(self, rollout_id: str) -> None:
         """Take no more evidence for a rollout, whose further decisions are known from the audit log."""
         self._ledgers.pop(rollout_id, None)
+        self._rounds.pop(rollout_id, None)
 
     def _committed(self, draft: GateDecision | None) -> list[GateDecision]:
         if draft is None:
@@ -288,7 +294,7 @@ class Fold:
         """A new rollout of a service starts from what serves now: the promoted one before it is over."""
         for rollout, state in self._states.items():
             if state.plan.service == service:
-                self._ledgers.pop(rollout, None)
+                self.forget(rollout)
 
 
 def _unfit(command: Command, state: RolloutState) -> str:

@@ -429,8 +429,9 @@ class JoinKeeper:
             reports += join.take_reports(self._generations[partition])
             self._metrics.join_state(partition, join)
         self._stages.lap("aggregate")
-        # What cannot wait goes first, also before the whole windows of other partitions; the sort is stable.
-        reports.sort(key=lambda r: not r.is_early)
+        # What cannot wait goes first, also before the whole windows of other partitions. The rest goes window by
+        # window: the decider looks once all partitions have reported one, and again when one reports twice.
+        reports.sort(key=lambda r: (not r.is_early, r.window_start_ms, r.partition))
         await self._writing.ended()
         if reports:
             self._writing.begin(self._publish(reports))

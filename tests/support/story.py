@@ -33,6 +33,7 @@ def story() -> list[Entry]:
         command("resume"),
         *windows(5, 12, live=5),
         report(12, 0, rollout="s1", errors=50),
+        report(12, 1, rollout="s1"),
         command("rollback"),
         command("start", "r2"),
         *windows(13, 16, rollout="r2"),

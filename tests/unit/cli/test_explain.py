@@ -57,7 +57,7 @@ def test_a_decision_is_found_by_sequence_by_id_or_as_the_newest() -> None:
 
     assert chosen(found, "s1", None).decision == S1[-1]
     assert chosen(found, "s1", "2").decision == S1[2]
-    assert chosen(found, "s1", S1[3].decision_id[:8]).decision == S1[3]
+    assert chosen(found, "s1", S1[1].decision_id[:8]).decision == S1[1]
     assert chosen(found, "s1", fork.decision_id).place == "forked"
     with pytest.raises(ConfigError, match=f"has no decision '99'; the newest is {S1[-1].sequence}"):
         chosen(found, "s1", "99")
@@ -95,12 +95,12 @@ def test_what_cannot_be_known_is_said_with_its_offsets() -> None:
 
 def test_a_difference_shows_both_values() -> None:
     """Sequence, field, what is recorded and what the logs give; and the break in the chain."""
-    place = LOGS.decisions.index(S1[2])
+    place = LOGS.decisions.index(S1[1])
     changed = [*LOGS.decisions]
-    changed[place] = S1[2].model_copy(update={"weight": 1})
+    changed[place] = S1[1].model_copy(update={"weight": 1})
     text = "\n".join(_audit(Logs(LOGS.commands, LOGS.reports, changed))[1])
 
     assert "chain BROKEN" in text
-    assert "names a decision 2 that is not there" in text
-    assert f"decision 2 ({S1[2].reason_code}) is recorded with another weight" in text
+    assert "names a decision 1 that is not there" in text
+    assert f"decision 1 ({S1[1].reason_code}) is recorded with another weight" in text
     assert "weight: recorded 1, derived 0" in text

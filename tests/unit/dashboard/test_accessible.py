@@ -23,7 +23,7 @@ pytestmark = needs_chromium
 STORY: list[Entry] = [
     *story(), *windows(16, 18, rollout="r2"), command("start", "live", service="other"),
     *[many_segments(w, 30, rollout="live", partition=p) for w in range(2) for p in range(2)],
-    *llm_story("llm", 12), hostile_report(18, rollout="r2"),
+    *llm_story("llm", 12), hostile_report(18, rollout="r2"), hostile_report(18, 1, rollout="r2"),
 ]  # fmt: skip
 #: Every kind of page.
 PAGES = (

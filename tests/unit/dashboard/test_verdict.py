@@ -13,7 +13,7 @@ from paritygate.schemas.topics import WINDOWS
 from tests.support.board import HEARD_MS, follower_of
 from tests.support.story import Entry as Record
 from tests.support.story import logs_of, story
-from tests.unit.rollouts.conftest import command, report, windows
+from tests.unit.rollouts.conftest import command, windows
 
 START = command("start")
 
@@ -37,7 +37,7 @@ def look(past_ms: int = 0, **reading: object) -> tuple[Look, Entry]:
         ((), "inconclusive"),
         ((*windows(0, 4),), "pass"),
         ((*windows(0, 3), command("pause")), "inconclusive"),
-        ((report(0, errors=55),), "fail"),
+        ((*windows(0, 1, errors=55),), "fail"),
         ((command("rollback"),), "fail"),
         ((command("abandon"),), "inconclusive"),  # refused: it gives no reason
         ((*windows(0, 30, live=5),), "pass"),
@@ -50,7 +50,7 @@ def test_the_verdict_of_each_outcome(records: tuple[Record, ...], verdict: str) 
 
 def test_what_is_stale_passes_nothing_but_a_failure_stays() -> None:
     """Old numbers make a pass inconclusive; no age makes a failure anything else."""
-    good, bad = entry(*windows(0, 4)), entry(report(0, errors=55))
+    good, bad = entry(*windows(0, 4)), entry(*windows(0, 1, errors=55))
 
     assert verdict_of(good, ("Kafka does not answer",)).verdict == "inconclusive"
     assert verdict_of(bad, ("Kafka does not answer",)).verdict == "fail"
@@ -59,7 +59,7 @@ def test_what_is_stale_passes_nothing_but_a_failure_stays() -> None:
 def test_flagger_goes_where_the_rollout_goes() -> None:
     """It waits on doubt, goes on proof, promotes at the top, rolls back on failure."""
     fresh, proven, bad, top = (
-        entry(), entry(*windows(0, 4)), entry(report(0, errors=55)), entry(*windows(0, 30, live=5)),
+        entry(), entry(*windows(0, 4)), entry(*windows(0, 1, errors=55)), entry(*windows(0, 30, live=5)),
     )  # fmt: skip
 
     def goes(which: Entry, weight: int | None = None, told: tuple[str, ...] = ()) -> set[str]:

@@ -71,7 +71,7 @@ def test_a_stricter_floor_stays_longer_and_says_where_the_weights_part() -> None
     found = answer(plan(stages=stages))
 
     assert not found.identical
-    assert found.decisions[1].reason_code == "partition_behind"
+    assert found.decisions[1].reason_code == "floor_pairs"
     assert any("0 % where the record gave 5 %" in what for what in found.unknowable)
     assert found.decided is not None  # the operator's rollback stands in the log for every policy
     assert found.decided.reason_code == "operator_rollback"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from paritygate.rollouts.explanation import explain
 from paritygate.schemas.decision import Action
 from tests.support.story import logs_of, story
-from tests.unit.rollouts.conftest import plan
+from tests.unit.rollouts.conftest import command, plan, windows
 
 LOGS = logs_of(story())
 R1, S1 = LOGS.of("r1"), LOGS.of("s1")
@@ -40,8 +40,9 @@ def test_a_rollback_names_only_the_gate_that_failed() -> None:
 
 def test_a_hold_names_everything_that_it_waits_for() -> None:
     """Every gate that is not proven, not only the one that the reason speaks of."""
-    hold = next(d for d in R1 if d.reason_code == "more_evidence")
-    found = explain(hold, R1, plan())
+    thin = logs_of([command("start"), *windows(0, 1, requests=6)]).decisions
+    hold = next(d for d in thin if d.reason_code == "more_evidence")
+    found = explain(hold, thin, plan())
 
     open_gates = [v.gate for v in hold.verdicts if v.required and v.verdict == "inconclusive"]
     assert len(open_gates) > 1

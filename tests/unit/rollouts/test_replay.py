@@ -34,6 +34,7 @@ STORY: tuple[Record, ...] = (
     report(4, 1),
     *windows(5, 6),
     report(5, 0, rollout="s1", errors=50),
+    report(5, 1, rollout="s1"),
     command("rollback", "s1"),
     command("rollback"),
     command("start", "r2"),

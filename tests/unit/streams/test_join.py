@@ -334,3 +334,21 @@ async def test_grave_events_are_told_before_whole_windows(bench: Bench, event: E
     assert early.is_early
     assert len([r for r in rest if r.cells]) > 1
     assert not any(r.is_early for r in rest)
+
+
+async def test_a_round_tells_of_all_partitions_window_by_window(bench: Bench, event: Event) -> None:
+    """Windows that close in the same round go out by their start: the decider looks once for each, not twice."""
+    bench.settings = replace(bench.settings, partitions=2)
+    bench.keeper = bench.new_keeper()
+    for partition in range(2):
+        ours, theirs = zip(*(both(event, n, NOW_MS + n * 1_000) for n in range(30)), strict=True)
+        bench.memory.append(PRIMARY, ours, partition)
+        bench.memory.append(SHADOW, theirs, partition)
+    await bench.keeper.take([0, 1], Membership(group="g", generation=1, member_id="m"))
+    await bench.until(lambda: len(bench.memory.sent) > 20)
+    await bench.keeper.close()
+
+    told = [decode_report(o.value) for o in bench.memory.sent]
+    places = [(r.window_start_ms, r.partition) for r in told]
+    assert places == sorted(places)
+    assert places[:2] == [(NOW_MS, 0), (NOW_MS, 1)]
