@@ -18,12 +18,12 @@ from paritygate.schemas.compiled import (
     SPARE_BYTES,
     byte,
     compiled,
-    decimal,
     is_same,
     word,
     zeros_behind,
 )
 from paritygate.schemas.compiled import address as address_of
+from paritygate.schemas.json_parts import behind_space, double
 
 #: Keys that the outputs of one reading may have beside those that are named beforehand.
 MAX_OTHER_KEYS: Final = 64
@@ -35,12 +35,9 @@ _MAX_DEPTH: Final = 32
 _NEVER: Final = 1 << 30
 _QUOTE, _BACKSLASH, _COMMA, _COLON = 0x22, 0x5C, 0x2C, 0x3A
 _OPEN, _CLOSE, _OPEN_LIST, _CLOSE_LIST = 0x7B, 0x7D, 0x5B, 0x5D
-_MINUS, _PLUS, _POINT, _ZERO, _NINE, _SMALL_E, _SMALL_U = 0x2D, 0x2B, 0x2E, 0x30, 0x39, 0x65, 0x75
+_MINUS, _POINT, _ZERO, _NINE, _SMALL_E, _SMALL_U = 0x2D, 0x2E, 0x30, 0x39, 0x65, 0x75
 _TRUE_WORD, _FALSE_WORD, _NULL_WORD = 0x65757274, 0x736C6166, 0x6C6C756E
 _SHORT_ESCAPES: Final = tuple(b'"\\/bfnrt')
-#: Digits that 64 bits hold, and those of a power of ten that are looked at.
-_MAX_DIGITS: Final = 19
-_MAX_POWER_DIGITS: Final = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,13 +131,6 @@ def _encoded(texts: Sequence[str]) -> tuple[bytes, I64]:
 
 
 @compiled
-def _behind_space(at: int, end: int) -> int:
-    while at < end and (byte(at) == 0x20 or byte(at) == 0x0A or byte(at) == 0x0D or byte(at) == 0x09):
-        at += 1
-    return at
-
-
-@compiled
 def _has(words: Any, wanted: Any) -> Any:
     """A bit at the first byte that is the wanted one, and perhaps bits above."""
     apart = words ^ (wanted * np.uint64(0x0101010101010101))
@@ -196,59 +186,6 @@ def _text(at: int, end: int) -> Any:
 
 
 @compiled
-def _digits(at: int, end: int, digits: Any, count: int) -> Any:
-    """More digits of a number: where they end, the number, and how many digits it has without leading zeros."""
-    while at < end and _ZERO <= byte(at) <= _NINE:
-        digits = digits * np.uint64(10) + np.uint64(byte(at) - _ZERO)
-        if count > 0 or digits != np.uint64(0):
-            count += 1
-        at += 1
-    return at, digits, count
-
-
-@compiled
-def _number(at: int, end: int) -> Any:
-    """Where a number ends, -1 where it is none or has too many digits; its kind, and its bits as a ``double``."""
-    none = (-1, INTEGER, np.uint64(0))
-    sign = np.uint64(0)
-    if byte(at) == _MINUS:
-        sign = np.uint64(1) << np.uint64(63)
-        at += 1
-    begin = at
-    at, digits, count = _digits(at, end, np.uint64(0), 0)
-    if at == begin or (byte(begin) == _ZERO and at - begin > 1):
-        return none
-    kind = INTEGER
-    power: Any = 0
-    if at < end and byte(at) == _POINT:
-        begin, kind = at + 1, REAL
-        at, digits, count = _digits(begin, end, digits, count)
-        if at == begin:
-            return none
-        power = begin - at
-        while power < 0 and byte(begin - power - 1) == _ZERO and digits != np.uint64(0) and count <= _MAX_DIGITS:
-            digits //= np.uint64(10)
-            power += 1
-    if count > _MAX_DIGITS:
-        return none
-    if at < end and byte(at) | 0x20 == _SMALL_E:
-        at += 1
-        kind, below = REAL, False
-        if at < end and (byte(at) == _MINUS or byte(at) == _PLUS):
-            below = byte(at) == _MINUS
-            at += 1
-        begin = at
-        at, shift, _ = _digits(at, end, np.uint64(0), 0)
-        if at == begin or at - begin > _MAX_POWER_DIGITS:
-            return none
-        power += (-1 if below else 1) * np.int64(shift)
-    if digits == np.uint64(0) and sign != np.uint64(0):
-        kind = REAL
-    bits, certain = decimal(digits, power)
-    return (at, kind, bits | sign) if certain else none
-
-
-@compiled
 def _value(at: int, end: int) -> Any:
     """Where a plain value ends, -1 where it is none; its kind, its bits or where its text begins, and the size."""
     if at >= end:
@@ -258,8 +195,11 @@ def _value(at: int, end: int) -> Any:
         close, escaped = _text(at + 1, end)
         return (close + 1 if close >= 0 else -1), (ESCAPED if escaped else TEXT), at + 1, close - at - 1
     if begin == _MINUS or _ZERO <= begin <= _NINE:
-        at, kind, bits = _number(at, end)
-        return at, kind, np.int64(bits), 0
+        bits, close = double(at, end)
+        kind = INTEGER
+        for place in range(at, close):
+            kind = REAL if byte(place) == _POINT or byte(place) | 0x20 == _SMALL_E else kind
+        return close, kind, np.int64(bits), 0
     if end - at >= 5:  # the object's end is behind it
         four = word(at) & np.uint64(0xFFFF_FFFF)
         if four == np.uint64(_TRUE_WORD):
@@ -282,7 +222,7 @@ def _piece(at: int, end: int) -> Any:
                 return -1
             depth += 1
             objects = (objects << 1) | (begin == _OPEN)
-            at = _behind_space(at + 1, end)
+            at = behind_space(at + 1, end)
             is_whole = at < end and byte(at) == (_CLOSE if objects & 1 else _CLOSE_LIST)
         else:
             at, _, _, _ = _value(at, end)
@@ -292,11 +232,11 @@ def _piece(at: int, end: int) -> Any:
         while is_whole:  # the value, or what is open has nothing in it
             if depth == 0:
                 return at
-            at = _behind_space(at, end)
+            at = behind_space(at, end)
             if at >= end:
                 return -1
             if byte(at) == _COMMA:
-                at = _behind_space(at + 1, end)
+                at = behind_space(at + 1, end)
                 break
             if byte(at) != (_CLOSE if objects & 1 else _CLOSE_LIST):
                 return -1
@@ -309,10 +249,10 @@ def _piece(at: int, end: int) -> Any:
             at, _ = _text(at + 1, end)
             if at < 0:
                 return -1
-            at = _behind_space(at + 1, end)
+            at = behind_space(at + 1, end)
             if at >= end or byte(at) != _COLON:
                 return -1
-            at = _behind_space(at + 1, end)
+            at = behind_space(at + 1, end)
 
 
 @compiled
@@ -346,12 +286,12 @@ def _read(buffer: Any, outputs: Any, fields: Any, keys: Any, count: int, met: An
         outputs[row, 2] = field
         at = base + outputs[row, 0]
         end = at + outputs[row, 1]
-        at = _behind_space(at, end)
+        at = behind_space(at, end)
         if at >= end or byte(at) != _OPEN:
             continue
         begin, last, sound = field, 0, True
         while sound:
-            at = _behind_space(at + 1, end)  # behind the brace or a comma
+            at = behind_space(at + 1, end)  # behind the brace or a comma
             if at >= end or byte(at) != _QUOTE:
                 sound = at < end and byte(at) == _CLOSE and field == begin
                 break
@@ -365,11 +305,11 @@ def _read(buffer: Any, outputs: Any, fields: Any, keys: Any, count: int, met: An
                 count += 1
             met[number], follows[last] = row, number
             last = number + 1
-            at = _behind_space(at + 1, end)
+            at = behind_space(at + 1, end)
             if at >= end or byte(at) != _COLON:
                 sound = False
                 break
-            value_at = _behind_space(at + 1, end)
+            value_at = behind_space(at + 1, end)
             if value_at < end and (byte(value_at) == _OPEN or byte(value_at) == _OPEN_LIST):
                 kind, value, at = LIST if byte(value_at) == _OPEN_LIST else OBJECT, value_at, _piece(value_at, end)
                 size = at - value_at
@@ -381,11 +321,11 @@ def _read(buffer: Any, outputs: Any, fields: Any, keys: Any, count: int, met: An
             fields[field, 0], fields[field, 1], fields[field, 3] = number, kind, size
             fields[field, 2] = value - base if kind >= TEXT else value
             field += 1
-            at = _behind_space(at, end)
+            at = behind_space(at, end)
             if at >= end or byte(at) != _COMMA:
                 sound = at < end and byte(at) == _CLOSE
                 break
-        if sound and _behind_space(at + 1, end) == end:
+        if sound and behind_space(at + 1, end) == end:
             outputs[row, 3] = 1
         else:
             field = begin
