@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Final, cast
 
 import numpy as np
@@ -140,7 +141,10 @@ class Tally:  # noqa: PLW1641  mutable, so not hashable
 
     def to_parts(self) -> tuple[tuple[Cell, ...], tuple[Histogram, ...], dict[str, int]]:
         """The wire form: cells and histograms in a canonical order, sparse."""
-        cells = tuple(Cell(values=v, counts=tuple(c.tolist())) for v, c in sorted(self.cells.items()) if c.any())
+        # Numbers become Python's all at once: a report may have thousands of cells.
+        rows = self.rows()
+        filled = zip(self.cells, rows.tolist(), rows.any(axis=1).tolist(), strict=True)
+        cells = tuple(Cell(values=v, counts=tuple(c)) for v, c, some in sorted(filled, key=itemgetter(0)) if some)
         histograms = []
         for name, buckets in sorted(self.histograms.items()):
             index = np.flatnonzero(buckets)

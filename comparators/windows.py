@@ -62,8 +62,8 @@ class Window:
     def tally(self, vocabulary: Vocabulary) -> Tally:
         """The content in its public form."""
         tally = Tally(vocabulary.dimensions, totals=dict(self.totals))
-        for cell in np.flatnonzero(self.counts.any(axis=1)).tolist():
-            tally.cells[vocabulary.values(cell)] = self.counts[cell].copy()
+        cells = np.flatnonzero(self.counts.any(axis=1))
+        tally.cells = dict(zip(map(vocabulary.values, cells.tolist()), self.counts[cells], strict=True))
         tally.histograms = {name: h.copy() for name, h in self.histograms.items() if h.any()}
         return tally
 
