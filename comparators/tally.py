@@ -143,8 +143,9 @@ class Tally:  # noqa: PLW1641  mutable, so not hashable
         """The wire form: cells and histograms in a canonical order, sparse."""
         # Numbers become Python's all at once: a report may have thousands of cells.
         rows = self.rows()
-        filled = zip(self.cells, rows.tolist(), rows.any(axis=1).tolist(), strict=True)
-        cells = tuple(Cell(values=v, counts=tuple(c)) for v, c, some in sorted(filled, key=itemgetter(0)) if some)
+        some = np.asarray(rows.any(axis=1))
+        filled = zip(self.cells, rows.tolist(), some.tolist(), strict=True)
+        cells = tuple(Cell(values=v, counts=tuple(c)) for v, c, holds in sorted(filled, key=itemgetter(0)) if holds)
         histograms = []
         for name, buckets in sorted(self.histograms.items()):
             index = np.flatnonzero(buckets)

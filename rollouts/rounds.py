@@ -15,11 +15,14 @@ class Round:
     """The reports since the newest look: a round ends when every partition has reported, or one a second time.
 
     That second report is looked at with the others, because one record causes one decision at most; it opens
-    the next round, so that where only one partition speaks each of its reports is looked at.
+    the next round, so that where only one partition speaks each of its reports is looked at. So does a report of a
+    newer window than all others of its round: else a partition that missed the first window would end every round
+    with the first report of the next window, and all looks would be late.
     """
 
     def __init__(self) -> None:
         self._heard: set[int] = set()
+        self._newest_ms = -1
         self._news = False
 
     def is_due(self, report: WindowReport, *, news: bool) -> bool:
@@ -31,11 +34,12 @@ class Round:
         if report.is_early:
             return news
         self._news |= news
-        again = report.partition in self._heard
-        self._heard = {report.partition} if again else self._heard | {report.partition}
-        whole = len(self._heard) >= report.partitions
-        if whole:
-            self._heard = set()
+        again, newer = report.partition in self._heard, report.window_start_ms > self._newest_ms >= 0
+        heard = self._heard | {report.partition}
+        whole = len(heard) >= report.partitions
+        opens = again or (whole and newer)
+        self._heard = {report.partition} if opens else set() if whole else heard
+        self._newest_ms = max(self._newest_ms, report.window_start_ms) if self._heard else -1
         if not (whole or again):
             return False
         due, self._news = self._news, False

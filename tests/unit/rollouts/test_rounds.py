@@ -100,6 +100,17 @@ def test_where_only_one_partition_speaks_each_of_its_reports_is_looked_at() -> N
     assert looks([told(w, 0) for w in range(6)]) == [1, 2, 3, 4, 5]
 
 
+@given(in_step(), st.integers(0, PARTITIONS - 1))
+def test_a_partition_that_missed_a_window_makes_no_look_late(order: list[list[tuple[int, int]]], late: int) -> None:
+    """Its first report ends the round of the window before; from then on each window has its look at its end."""
+    windows = [[told(w, p) for p, _ in ranks if (w, p) != (0, late)] for w, ranks in enumerate(order)]
+    seen, end = looks([r for reports in windows for r in reports]), 0
+    for w, reports in enumerate(windows):
+        end += len(reports)
+        assert w == 0 or end - 1 in seen
+    assert len(seen) <= len(windows) + 1
+
+
 def test_an_early_report_is_looked_at_at_once_and_is_in_no_round() -> None:
     """The round around it ends where it would have ended."""
     plain = [told(w, p) for w in range(3) for p in range(PARTITIONS)]
