@@ -270,4 +270,4 @@ def test_every_planted_bug_is_found(monkeypatch: pytest.MonkeyPatch, bug: str) -
     BUGS[bug](monkeypatch)
 
     with pytest.raises((AssertionError, ChainError)):
-        run(monkeypatch, 1_000)
+        run(monkeypatch, 5_000)
