@@ -45,6 +45,11 @@ _GIVE_UP_MS = 10_000
 _METADATA_MS = 10_000
 #: A new leader may lag behind the old one for a moment; after this the log is taken to be cut.
 CUT_AFTER_S = 10.0
+#: What one answer is to hold at most: it lies in memory beside the one that is asked for ahead, whatever the number of
+#: partitions.
+ANSWER_BYTES = 32 << 20
+#: No place is asked for less, unless the settings say so: a batch as large as brokers take by default fits in.
+LARGEST_BATCH_BYTES = (1 << 20) + 1024
 _OFFSET_OUT_OF_RANGE = 1
 _EARLIEST = -2
 #: What a request ends with while a broker is away, busy or moving.
@@ -228,9 +233,11 @@ class BatchFetcher:
 
     async def _ask(self, node: int, offsets: Mapping[tuple[str, int], int]) -> Any:
         where = f"broker {node}"
+        share = max(ANSWER_BYTES // len(offsets), LARGEST_BATCH_BYTES)
+        place_bytes = min(self._partition_bytes, share)
         topics: dict[str, list[tuple[int, int, int]]] = {}
         for (topic, partition), offset in offsets.items():
-            topics.setdefault(topic, []).append((partition, offset, self._partition_bytes))
+            topics.setdefault(topic, []).append((partition, offset, place_bytes))
         try:
             await asyncio.sleep(self._quiet_until_s.pop(node, 0.0) - time.monotonic())
             request = FetchRequest(self._wait_ms, 1, 64 << 20, 0, list(topics.items()))

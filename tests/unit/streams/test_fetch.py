@@ -250,3 +250,21 @@ async def test_forgotten_requests_are_asked_anew(client: Client, fetcher: BatchF
     fetched, _ = await fetcher.fetch({("t", 0): 3})
     assert [f.start for f in fetched] == [3]
     assert client.refreshed == 0
+
+
+@pytest.mark.parametrize(
+    ("places", "given", "asked"),
+    [(8, 2 << 20, 2 << 20), (32, 2 << 20, 1 << 20), (200, 2 << 20, 1 << 20), (32, 100, 100)],
+)
+async def test_many_partitions_share_the_bytes_of_an_answer(
+    client: Client, places: int, given: int, asked: int
+) -> None:
+    """Memory does not grow with their number until each is asked for one large batch; less is asked if told so."""
+    fetcher = BatchFetcher(KAFKA, ["t"], partitions=4, wait_ms=10, partition_bytes=given)
+    await fetcher.fetch({(f"t{n}", 0): 0 for n in range(places)})
+
+    ((_, topics),) = client.asked
+    sizes = {size for _, parts in topics for _, _, size in parts}
+    assert len(topics) == places
+    assert len(sizes) == 1
+    assert asked <= sizes.pop() <= asked + 1024
