@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from paritygate.schemas.apart import zero_bytes, zero_rows
 from paritygate.schemas.arrays import I8, I32, I64, U8
 from paritygate.schemas.compiled import SPARE_BYTES, address, compiled, is_same, prefetch, put, word
 from paritygate.schemas.ids import Hashes, Ids, read_only
@@ -63,8 +64,8 @@ class Places:
     def __init__(self, hashed: Hashes, moved: Callable[[], None]) -> None:
         self._hashed = hashed
         self._moved = moved
-        self._use(np.zeros((_SMALLEST, _WIDTH), np.int64))
-        self._text: U8 = np.zeros(_BLOCK_BYTES + SPARE_BYTES, np.uint8)
+        self._use(zero_rows(_SMALLEST, _WIDTH))
+        self._text: U8 = zero_bytes(_BLOCK_BYTES + SPARE_BYTES)
         #: Blocks of the text in which no id lies, those used next at the end of the first ``_used[_FREE]``.
         self._free_blocks: I64 = np.zeros(1, np.int64)
         self._used: I64 = np.array((0, 1 << _STEP_BITS, _BLOCK_BYTES, 0), np.int64)
@@ -131,7 +132,7 @@ class Places:
         self._free(np.flatnonzero(~held))
         if 16 * (self._used[_PLACES] + count) > _ROOMY * len(self._table):
             needed = 16 * int(self._used[_PLACES] + count) // _ROOMY + 1
-            grown = np.zeros((max(needed, 5 * len(self._table) // 4), _WIDTH), np.int64)
+            grown = zero_rows(max(needed, 5 * len(self._table) // 4), _WIDTH)
             _move(self._table, grown)
             self._use(grown)
         # As much text to be filled before the next sweep as there are places.
@@ -148,13 +149,14 @@ class Places:
         old, have = self._text, len(self._free_blocks)
         live = _blocks(self._ids(np.flatnonzero(self._table[:, _TEXT] != _EMPTY)))
         if 2 * (live + more) < have:
-            self._text = np.zeros_like(old)
+            self._text = zero_bytes(len(old))
             self._used[_NEXT], self._used[_END] = 1 << _STEP_BITS, _BLOCK_BYTES
             self._free(np.arange(1, have))
             _keep_all(self._table, old, self._text, self._used, self._free_blocks)
             return
         free = self._free_blocks[: self._used[_FREE]][::-1]
-        self._text = np.concatenate((old, np.zeros(more * _BLOCK_BYTES, np.uint8)))
+        self._text = zero_bytes(len(old) + more * _BLOCK_BYTES)
+        self._text[: len(old)] = old
         self._free_blocks = np.zeros(have + more, np.int64)
         self._free(np.concatenate((free, np.arange(have, have + more))))
 

@@ -15,10 +15,12 @@ import struct
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from mmap import mmap
 from typing import Any, Final
 
-import numpy as np
 from aiokafka.protocol.fetch import FetchRequest
+
+from paritygate.schemas.apart import room
 
 _CLIENT_ID: Final = "paritygate"
 _FETCH, _VERSION = 1, 4
@@ -79,10 +81,10 @@ class BulkConnection:
     def _exchange(self, message: bytes) -> memoryview:
         connected = self._socket or self._connect()
         connected.sendall(struct.pack(">i", len(message)) + message)
-        (size,) = struct.unpack(">i", _receive(connected, 4))
+        (size,) = struct.unpack(">i", _receive(connected, bytearray(4)))
         if not 0 < size <= _MOST_BYTES:
             raise ConnectionError("no answer of a Kafka broker")
-        return _receive(connected, size)
+        return _receive(connected, room(size))
 
     def _connect(self) -> socket.socket:
         connected = socket.create_connection(self._address, self._timeout_s)
@@ -97,16 +99,15 @@ class BulkConnection:
         return connected
 
 
-def _receive(connected: socket.socket, size: int) -> memoryview:
-    """So many bytes.
+def _receive(connected: socket.socket, memory: bytearray | mmap) -> memoryview:
+    """As many bytes as there is memory.
 
     :raises OSError: they did not come.
     """
-    data = memoryview(np.empty(size, np.uint8))  # type: ignore[arg-type]
-    done = 0
-    while done < size:
+    data, done = memoryview(memory), 0
+    while done < len(data):
         try:
-            count = connected.recv_into(data[done:], size - done, socket.MSG_WAITALL)
+            count = connected.recv_into(data[done:], 0, socket.MSG_WAITALL)
         except BlockingIOError:
             raise TimeoutError("the broker says nothing") from None
         if not count:

@@ -45,8 +45,7 @@ _GIVE_UP_MS = 10_000
 _METADATA_MS = 10_000
 #: A new leader may lag behind the old one for a moment; after this the log is taken to be cut.
 CUT_AFTER_S = 10.0
-#: What one answer is to hold at most: it lies in memory beside the one that is asked for ahead, whatever the number of
-#: partitions.
+#: What one answer is to hold at most, whatever the number of partitions: it lies in memory beside the one before.
 ANSWER_BYTES = 32 << 20
 #: No place is asked for less, unless the settings say so: a batch as large as brokers take by default fits in.
 LARGEST_BATCH_BYTES = (1 << 20) + 1024
@@ -117,7 +116,8 @@ class BatchFetcher:
         self._requests: dict[int, _Request] = {}
         self._quiet_until_s: dict[int, float] = {}
         self._turns: Counter[int] = Counter()
-        self._in_the_clear = kafka.security_protocol == "PLAINTEXT"
+        #: Whether answers come in while the loop does not turn.
+        self.reads_beside = kafka.security_protocol == "PLAINTEXT"
         self._bulk: dict[tuple[str, int], BulkConnection] = {}
 
     async def start(self) -> None:
@@ -253,7 +253,7 @@ class BatchFetcher:
         return response.topics
 
     async def _send_to(self, node: int, request: FetchRequest) -> Any:
-        broker = self._client.cluster.broker_metadata(node) if self._in_the_clear else None
+        broker = self._client.cluster.broker_metadata(node) if self.reads_beside else None
         if broker is None:
             return await self._client.send(node, request)
         address = broker.host, broker.port

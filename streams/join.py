@@ -54,8 +54,9 @@ from paritygate.streams.under_way import UnderWay
 
 log = logging.getLogger(__name__)
 
-#: How often the loop turns between two answers, so that the next ones come in.
-BREATHS = 16
+#: How often the loop turns between two answers, so that the next ones come in; where a thread takes those in, only
+#: so that what is written gets its answers.
+BREATHS, FEW_BREATHS = 16, 3
 
 
 class StuckError(ParityGateError):
@@ -277,18 +278,22 @@ class JoinKeeper:
                 self._report_loss(gap)
             if fetched:
                 self.answered_at_ms = self._clock_ms()
-            for answer in fetched:
-                began = time.perf_counter()
-                await self._apply(answer)
-                if answer.data:
-                    self._metrics.applied(time.perf_counter() - began)
-                    await self._breathe()
+            await self._apply_all(fetcher, fetched)
+            del fetched  # or it would lie in memory beside the two that come next
             self._check_progress()
             await self._settle(answered, asked_ms)
             asked_ms = next_asked_ms
             if self._clock_ms() - self._checkpointed_ms >= self._settings.checkpoint_ms:
                 await self._checkpoint()
             await asyncio.sleep(0)
+
+    async def _apply_all(self, fetcher: BatchFetcher, fetched: Iterable[Fetched]) -> None:
+        for answer in fetched:
+            began = time.perf_counter()
+            await self._apply(answer)
+            if answer.data:
+                self._metrics.applied(time.perf_counter() - began)
+                await self._breathe(FEW_BREATHS if fetcher.reads_beside else BREATHS)
 
     def _check_progress(self) -> None:
         """End where nothing moves although there is more to read: a supervisor's restart is exact.
@@ -322,9 +327,9 @@ class JoinKeeper:
         ends = {(a.topic, a.partition): end_offset(a.data, a.start) for a in fetched if a.data}
         return {place: ends.get(place, offset) for place, offset in self._positions().items()}
 
-    async def _breathe(self) -> None:
+    async def _breathe(self, turns: int) -> None:
         """Let the loop take in what the brokers send meanwhile: it reads some 100 KiB at a time."""
-        for _ in range(BREATHS):
+        for _ in range(turns):
             await asyncio.sleep(0)
         self._stages.lap("fetch")
 

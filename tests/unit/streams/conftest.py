@@ -72,6 +72,8 @@ class Group:
 class Memory:
     """Outbox, snapshot store and log of one test."""
 
+    reads_beside = True
+
     def __init__(self) -> None:
         self.log: dict[tuple[str, int], list[bytes]] = {}
         self.ends: dict[tuple[str, int], int] = {}
