@@ -163,6 +163,7 @@ class JoinKeeper:
         self._group.join(membership)
         self._worker = self._settings.instance_id or membership.member_id
         # Before the first report: the snapshot is what lifts the revisions above those of the owner before.
+        self._stages.skip()
         await self._checkpoint()
         await self._saving.ended()
         self._stopping = False

@@ -2,7 +2,7 @@
 
 Law: after :func:`warm_up` no event makes a worker compile or load anything: that would hold up the join, the
 decider and the heartbeats for seconds. It takes a second where machine code is kept (``schemas.compiled``), else
-about ten.
+about fifteen.
 """
 
 from __future__ import annotations
