@@ -23,7 +23,17 @@ from paritygate.schemas.compiled import (
     zeros_behind,
 )
 from paritygate.schemas.compiled import address as address_of
-from paritygate.schemas.json_parts import behind_space, double
+from paritygate.schemas.json_parts import (
+    CLOSE,
+    COLON,
+    COMMA,
+    OPEN,
+    QUOTE,
+    behind_space,
+    double,
+    hexadecimal,
+    special_in,
+)
 
 #: Keys that the outputs of one reading may have beside those that are named beforehand.
 MAX_OTHER_KEYS: Final = 64
@@ -33,8 +43,7 @@ NULL, FALSE, TRUE, INTEGER, REAL, TEXT, ESCAPED, LIST, OBJECT = range(9)
 _MAX_DEPTH: Final = 32
 #: Size of a name that no key is equal to.
 _NEVER: Final = 1 << 30
-_QUOTE, _BACKSLASH, _COMMA, _COLON = 0x22, 0x5C, 0x2C, 0x3A
-_OPEN, _CLOSE, _OPEN_LIST, _CLOSE_LIST = 0x7B, 0x7D, 0x5B, 0x5D
+_BACKSLASH, _OPEN_LIST, _CLOSE_LIST = 0x5C, 0x5B, 0x5D
 _MINUS, _POINT, _ZERO, _NINE, _SMALL_E, _SMALL_U = 0x2D, 0x2E, 0x30, 0x39, 0x65, 0x75
 _TRUE_WORD, _FALSE_WORD, _NULL_WORD = 0x65757274, 0x736C6166, 0x6C6C756E
 _SHORT_ESCAPES: Final = tuple(b'"\\/bfnrt')
@@ -131,50 +140,25 @@ def _encoded(texts: Sequence[str]) -> tuple[bytes, I64]:
 
 
 @compiled
-def _has(words: Any, wanted: Any) -> Any:
-    """A bit at the first byte that is the wanted one, and perhaps bits above."""
-    apart = words ^ (wanted * np.uint64(0x0101010101010101))
-    return (apart - np.uint64(0x0101010101010101)) & ~apart
-
-
-@compiled
-def _hex(at: int) -> int:
-    """Four hexadecimal digits; -1 where they are none."""
-    found = 0
-    for place in range(at, at + 4):
-        digit = byte(place)
-        if _ZERO <= digit <= _NINE:
-            found = found * 16 + digit - _ZERO
-        elif 0x61 <= digit | 0x20 <= 0x66:
-            found = found * 16 + (digit | 0x20) - 0x57
-        else:
-            return -1
-    return found
-
-
-@compiled
 def _text(at: int, end: int) -> Any:
     """Where a text ends that begins behind its quote, -1 where it does not; whether it has escapes."""
     escaped = False
     while at < end:
-        words = word(at)
-        special = _has(words, np.uint64(_QUOTE)) | _has(words, np.uint64(_BACKSLASH))
-        special |= (words - np.uint64(0x2020202020202020)) & ~words
-        special &= np.uint64(0x8080808080808080)
+        special = special_in(word(at))
         if special == np.uint64(0):
             at += 8
             continue
         at += zeros_behind(special) >> 3
         if at >= end:
             return -1, escaped
-        if byte(at) == _QUOTE:
+        if byte(at) == QUOTE:
             return at, escaped
         if byte(at) != _BACKSLASH or end - at < 2:
             return -1, escaped
         escaped = True
         after = byte(at + 1)
         if after == _SMALL_U and end - at >= 6:
-            number = _hex(at + 2)
+            number = hexadecimal(at + 2)
             if number < 0 or 0xD800 <= number <= 0xDFFF:  # half a character
                 return -1, escaped
             at += 6
@@ -191,7 +175,7 @@ def _value(at: int, end: int) -> Any:
     if at >= end:
         return -1, NULL, 0, 0
     begin = byte(at)
-    if begin == _QUOTE:
+    if begin == QUOTE:
         close, escaped = _text(at + 1, end)
         return (close + 1 if close >= 0 else -1), (ESCAPED if escaped else TEXT), at + 1, close - at - 1
     if begin == _MINUS or _ZERO <= begin <= _NINE:
@@ -217,13 +201,13 @@ def _piece(at: int, end: int) -> Any:
     depth, objects = 0, 0  # of each open one a bit: whether it is an object
     while True:
         begin = byte(at) if at < end else 0
-        if begin in (_OPEN, _OPEN_LIST):
+        if begin in (OPEN, _OPEN_LIST):
             if depth == _MAX_DEPTH:
                 return -1
             depth += 1
-            objects = (objects << 1) | (begin == _OPEN)
+            objects = (objects << 1) | (begin == OPEN)
             at = behind_space(at + 1, end)
-            is_whole = at < end and byte(at) == (_CLOSE if objects & 1 else _CLOSE_LIST)
+            is_whole = at < end and byte(at) == (CLOSE if objects & 1 else _CLOSE_LIST)
         else:
             at, _, _, _ = _value(at, end)
             if at < 0:
@@ -235,22 +219,22 @@ def _piece(at: int, end: int) -> Any:
             at = behind_space(at, end)
             if at >= end:
                 return -1
-            if byte(at) == _COMMA:
+            if byte(at) == COMMA:
                 at = behind_space(at + 1, end)
                 break
-            if byte(at) != (_CLOSE if objects & 1 else _CLOSE_LIST):
+            if byte(at) != (CLOSE if objects & 1 else _CLOSE_LIST):
                 return -1
             at += 1
             depth -= 1
             objects >>= 1
         if objects & 1:
-            if at >= end or byte(at) != _QUOTE:
+            if at >= end or byte(at) != QUOTE:
                 return -1
             at, _ = _text(at + 1, end)
             if at < 0:
                 return -1
             at = behind_space(at + 1, end)
-            if at >= end or byte(at) != _COLON:
+            if at >= end or byte(at) != COLON:
                 return -1
             at = behind_space(at + 1, end)
 
@@ -263,7 +247,7 @@ def _key(at: int, end: int, base: int, keys: Any, count: int, guess: int) -> Any
     """
     if guess < count:
         size = keys[guess, 1]
-        if size < end - at and byte(at + size) == _QUOTE and is_same(base + keys[guess, 0], at, size):
+        if size < end - at and byte(at + size) == QUOTE and is_same(base + keys[guess, 0], at, size):
             return guess, at + size
     close, escaped = _text(at, end)
     if close < 0 or escaped:
@@ -287,13 +271,13 @@ def _read(buffer: Any, outputs: Any, fields: Any, keys: Any, count: int, met: An
         at = base + outputs[row, 0]
         end = at + outputs[row, 1]
         at = behind_space(at, end)
-        if at >= end or byte(at) != _OPEN:
+        if at >= end or byte(at) != OPEN:
             continue
         begin, last, sound = field, 0, True
         while sound:
             at = behind_space(at + 1, end)  # behind the brace or a comma
-            if at >= end or byte(at) != _QUOTE:
-                sound = at < end and byte(at) == _CLOSE and field == begin
+            if at >= end or byte(at) != QUOTE:
+                sound = at < end and byte(at) == CLOSE and field == begin
                 break
             key_at = at + 1
             number, at = _key(key_at, end, base, keys, count, follows[last])
@@ -306,11 +290,11 @@ def _read(buffer: Any, outputs: Any, fields: Any, keys: Any, count: int, met: An
             met[number], follows[last] = row, number
             last = number + 1
             at = behind_space(at + 1, end)
-            if at >= end or byte(at) != _COLON:
+            if at >= end or byte(at) != COLON:
                 sound = False
                 break
             value_at = behind_space(at + 1, end)
-            if value_at < end and (byte(value_at) == _OPEN or byte(value_at) == _OPEN_LIST):
+            if value_at < end and (byte(value_at) == OPEN or byte(value_at) == _OPEN_LIST):
                 kind, value, at = LIST if byte(value_at) == _OPEN_LIST else OBJECT, value_at, _piece(value_at, end)
                 size = at - value_at
             else:
@@ -322,8 +306,8 @@ def _read(buffer: Any, outputs: Any, fields: Any, keys: Any, count: int, met: An
             fields[field, 2] = value - base if kind >= TEXT else value
             field += 1
             at = behind_space(at, end)
-            if at >= end or byte(at) != _COMMA:
-                sound = at < end and byte(at) == _CLOSE
+            if at >= end or byte(at) != COMMA:
+                sound = at < end and byte(at) == CLOSE
                 break
         if sound and behind_space(at + 1, end) == end:
             outputs[row, 3] = 1

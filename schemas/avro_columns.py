@@ -25,13 +25,11 @@ from paritygate.schemas.compiled import (
     varint,
     word,
 )
-from paritygate.schemas.event_columns import Columns
+from paritygate.schemas.event_columns import MAX_KEYS, Columns
 from paritygate.schemas.frames import Frames, LayoutError
 from paritygate.schemas.ids import Ids
 from paritygate.schemas.registry import AvroSchema
 
-#: Most keys of the maps of one field that a run may name; more are read record by record.
-MAX_KEYS: Final = 64
 _HEADER_BYTES: Final = 10
 
 # How a field is read. A field that nobody asks for has column -1.

@@ -238,8 +238,6 @@ def is_ascii(at: int, size: int) -> bool:
 @compiled
 def is_utf8(at: int, size: int) -> bool:
     """Whether bytes are UTF-8, as RFC 3629 has it: shortest forms, no surrogates, nothing beyond U+10FFFF."""
-    if is_ascii(at, size):
-        return True
     end = at + size
     while at < end:
         if end - at >= 8 and (word(at) & np.uint64(0x8080808080808080)) == np.uint64(0):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -23,6 +23,8 @@ from paritygate.schemas.prediction import ARMS, MAX_REQUEST_ID_BYTES, ROLES, STA
 from paritygate.schemas.rules import MAX_AT_MS, MAX_EVENT_BYTES
 from paritygate.schemas.texts import codes
 
+#: Most keys of the maps of one field that a run may name; more are read record by record.
+MAX_KEYS: Final = 64
 #: Fields of a few symbols, and what they are in the order of their codes.
 SYMBOLS: Mapping[str, Sequence[StrEnum]] = {"arm": ARMS, "role": ROLES, "status": STATUSES}
 

@@ -18,15 +18,12 @@ import orjson
 
 from paritygate.schemas.arrays import I64, U8
 from paritygate.schemas.compiled import SPARE_BYTES, address, byte, compiled, is_same, word
-from paritygate.schemas.event_columns import SYMBOLS, Columns
+from paritygate.schemas.event_columns import MAX_KEYS, SYMBOLS, Columns
 from paritygate.schemas.frames import Frames, LayoutError
 from paritygate.schemas.ids import Ids, read_only
 from paritygate.schemas.json_parts import CLOSE, COLON, COMMA, OPEN, QUOTE, behind_space, double, text, whole
 from paritygate.schemas.prediction import PredictionEvent
 from paritygate.schemas.rules import MAX_EVENT_BYTES
-
-#: Most keys of the maps of one field that a run may name; more are read record by record.
-MAX_KEYS: Final = 64
 
 # How a field is read. A text takes two columns: where it lies, and its size.
 _TEXT, _REAL, _WHOLE, _SYMBOL = range(4)

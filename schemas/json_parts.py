@@ -18,9 +18,6 @@ _B, _E, _F, _N, _R, _T, _U = (ord(c) for c in "befnrtu")
 #: Digits that 64 bits hold, and those of a power of ten that are looked at.
 _MAX_DIGITS: Final = 19
 _MAX_POWER_DIGITS: Final = 3
-#: Powers of ten that are doubles.
-_EXACT_TENS: Final = 22
-_TENS: Final = 10.0 ** np.arange(_EXACT_TENS + 1)
 _EVERY: Final = 0x0101010101010101
 
 
@@ -36,7 +33,7 @@ def behind_space(at: int, end: int) -> int:
 
 
 @compiled
-def _special(words: Any) -> Any:
+def special_in(words: Any) -> Any:
     """A bit at the first byte that is a quote, a backslash or a control; and perhaps bits above."""
     quote = words ^ np.uint64(QUOTE * _EVERY)
     slash = words ^ np.uint64(_BACKSLASH * _EVERY)
@@ -55,7 +52,7 @@ def text(at: int, end: int, copy: int) -> Any:
     begin, met = at, np.uint64(0)
     while at < end:
         words = word(at)
-        special = _special(words)
+        special = special_in(words)
         met |= words
         if special == np.uint64(0):
             at += 8
@@ -95,7 +92,7 @@ def _unescaped(begin: int, at: int, end: int, copy: int) -> Any:
         run, met, count = at, np.uint64(0), 8
         while count == 8 and at < end:
             words = word(at)
-            special = _special(words)
+            special = special_in(words)
             met |= words
             count = 8 if special == np.uint64(0) else zeros_behind(special) >> 3
             put(to, words)
@@ -124,7 +121,7 @@ def _control(sign: int) -> int:
 
 
 @compiled
-def _hex(at: int) -> int:
+def hexadecimal(at: int) -> int:
     """Four hexadecimal digits; -1 where they are none."""
     found = 0
     for place in range(at, at + 4):
@@ -144,11 +141,11 @@ def _character(at: int, end: int) -> Any:
 
     And how many bytes it has, and where it ends in the JSON.
     """
-    point = _hex(at) if end - at >= 4 else -1
+    point = hexadecimal(at) if end - at >= 4 else -1
     at += 4
     if 0xD800 <= point < 0xE000:
         is_whole = point < 0xDC00 and end - at >= 6 and byte(at) == _BACKSLASH and byte(at + 1) == _U
-        low = _hex(at + 2) if is_whole else -1
+        low = hexadecimal(at + 2) if is_whole else -1
         point = 0x10000 + ((point - 0xD800) << 10) + low - 0xDC00 if 0xDC00 <= low < 0xE000 else -1
         at += 6
     if point < 0x80:
@@ -216,10 +213,5 @@ def double(at: int, end: int) -> Any:
         power += -shift if is_below else shift
     if sign != np.uint64(0) and at == first + 1 and number == np.uint64(0):
         return none
-    if number <= np.uint64(1 << 53) and -_EXACT_TENS <= power <= _EXACT_TENS:
-        # Both are doubles, so one rounding is all that there is.
-        if power < 0:
-            return np.float64(np.float64(number) / _TENS[-power]).view(np.uint64) | sign, at
-        return np.float64(np.float64(number) * _TENS[power]).view(np.uint64) | sign, at
     bits, is_certain = decimal(number, power)
     return (bits | sign, at) if is_certain else none
