@@ -20,7 +20,7 @@ import numpy as np
 
 from paritygate.schemas.apart import zero_bytes, zero_rows
 from paritygate.schemas.arrays import I8, I32, I64, U8
-from paritygate.schemas.compiled import SPARE_BYTES, address, compiled, is_same, prefetch, put, word
+from paritygate.schemas.compiled import SPARE_BYTES, address, compiled, copy, is_same, prefetch, put, word
 from paritygate.schemas.ids import Hashes, Ids, read_only
 
 _SMALLEST: Final = 1 << 10
@@ -93,10 +93,6 @@ class Places:
         at, size = np.empty(len(places), np.int64), np.empty(len(places), np.int32)
         _find(self._table, self._text, places, at, size)
         return Ids(read_only(self._text), at, size)
-
-    def waits(self, arm: int) -> I64:
-        """The places of the requests whose event of this arm waits."""
-        return np.flatnonzero((self.waiting[:, arm] != NOWHERE) & (self._table[:, _TEXT] != _EMPTY))
 
     def tell(self, baseline: I64, candidate: I64) -> None:
         """Write by slot, for each arm, the place of the request whose event waits there."""
@@ -179,13 +175,6 @@ _NO_SLOTS: Final = -1  # both halves of it are -1
 
 
 @compiled
-def _copy(to: int, source: int, size: int) -> None:
-    """Copy some bytes, and up to seven more."""
-    for done in range(0, size, 8):
-        put(to + done, word(source + done))
-
-
-@compiled
 def _home(owner: int, places: int) -> int:
     """Where a place is looked for first. Source: Lemire, "Fast random integer generation in an interval", 2019."""
     return np.int64(((np.uint64(owner) >> np.uint64(32)) * np.uint64(places)) >> np.uint64(32))  # type: ignore[return-value]
@@ -211,7 +200,7 @@ def _keep(texts: int, used: Any, free_blocks: Any, id_at: int, size: int) -> int
         if used[_NEXT] == 0:
             used[_NEXT] = 1 << _STEP_BITS
     at: int = used[_NEXT]
-    _copy(texts + at + _SIZE_BYTES, id_at, size)
+    copy(texts + at + _SIZE_BYTES, id_at, size)
     put(texts + at, (word(texts + at) & ~np.uint64(0xFFFF)) | np.uint64(size))
     used[_NEXT] = (at + _SIZE_BYTES + size + (1 << _STEP_BITS) - 1) >> _STEP_BITS << _STEP_BITS
     return at
@@ -323,6 +312,17 @@ def _tell(table: Any, waiting: Any, baseline: Any, candidate: Any) -> None:
 
 
 @compiled
+def _empty(table: Any, owner: int) -> int:
+    """The first empty place for a request that has none."""
+    place = _home(owner, len(table))
+    while table[place, _TEXT] != _EMPTY:
+        place += 1
+        if place == len(table):
+            place = 0
+    return place
+
+
+@compiled
 def _sweep(table: Any, oldest: int, held: Any) -> int:
     """Empty the places of what is forgotten; marks the blocks of the others, and returns how many they are.
 
@@ -343,11 +343,7 @@ def _sweep(table: Any, oldest: int, held: Any) -> int:
         waits = table[here, _WAITING] != _NO_SLOTS
         if not waits and table[here, _SLICES] < oldest and table[here, _SLICES + 1] < oldest:
             continue
-        place = _home(owner, len(table))
-        while table[place, _TEXT] != _EMPTY:
-            place += 1
-            if place == len(table):
-                place = 0
+        place = _empty(table, owner)
         table[place, _TEXT] = owner
         for number in range(_WAITING, _WIDTH):
             table[place, number] = table[here, number]
@@ -363,10 +359,6 @@ def _move(table: Any, grown: Any) -> None:
         owner = table[here, _TEXT]
         if owner == _EMPTY:
             continue
-        place = _home(owner, len(grown))
-        while grown[place, _TEXT] != _EMPTY:
-            place += 1
-            if place == len(grown):
-                place = 0
+        place = _empty(grown, owner)
         for number in range(_WIDTH):
             grown[place, number] = table[here, number]

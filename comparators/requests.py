@@ -60,10 +60,6 @@ class Requests:
         """The ids of some places."""
         return self._places.ids(places)
 
-    def waits(self, arm: int) -> I64:
-        """The places of the requests whose event of this arm waits."""
-        return self._places.waits(arm)
-
     def tell(self, baseline: I64, candidate: I64) -> None:
         """Write by slot, for each arm, the place of the request whose event waits there."""
         self._places.tell(baseline, candidate)

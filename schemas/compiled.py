@@ -210,6 +210,13 @@ def zeros_behind(_typing: Any, number: Any) -> Any:
 
 
 @compiled
+def copy(to: int, source: int, size: int) -> None:
+    """Copy some bytes, and up to seven more: both have :data:`SPARE_BYTES` behind them."""
+    for done in range(0, size, 8):
+        put(to + done, word(source + done))
+
+
+@compiled
 def is_same(a: int, b: int, size: int) -> bool:
     """Whether ``size`` bytes at two addresses are equal; both have :data:`SPARE_BYTES` behind them."""
     done = 0

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from paritygate.schemas.arrays import B1, I32, I64, U8
-from paritygate.schemas.compiled import SPARE_BYTES, address, byte, compiled, is_same, prefetch, put, siphash, word
+from paritygate.schemas.compiled import SPARE_BYTES, address, byte, compiled, copy, is_same, prefetch, siphash
 
 #: The secret of this process, of Python's own: nobody outside can choose ids that fall together.
 KEYS: Final = tuple(np.uint64(hash(name) & 0xFFFF_FFFF_FFFF_FFFF) for name in ("request", "id"))
@@ -47,8 +47,7 @@ def _copy(buffer: Any, at: Any, size: Any, to: Any, to_at: Any) -> None:
     """Copy texts to places that rise: each may write over the first bytes of the next one's."""
     source, target = address(buffer), address(to)
     for i in range(len(at)):
-        for done in range(0, size[i], 8):
-            put(target + to_at[i] + done, word(source + at[i] + done))
+        copy(target + to_at[i], source + at[i], size[i])
 
 
 @compiled

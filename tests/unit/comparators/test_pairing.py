@@ -42,7 +42,8 @@ def answers_of(found: Rows) -> list[str]:
 
 
 def waiting(pairing: Pairing, arm: int) -> set[str]:
-    return set(pairing.requests.ids(pairing.requests.waits(arm)).decoded())
+    pending = pairing.pending[arm]
+    return set(pairing.requests.ids(pending.place[pending._live]).decoded())
 
 
 def test_slots_are_used_again_and_grow_with_need() -> None:

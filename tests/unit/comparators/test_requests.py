@@ -81,7 +81,11 @@ def test_what_is_forgotten_leaves_the_table() -> None:
         assert len(settled(requests, BASELINE, ids)) == 10_000
     assert len(requests._places._table) <= 1 << 16
     assert len(requests._places._text) < 1 << 20
-    assert requests.ids(requests.waits(BASELINE)).decoded() == ["waits"]
+    place_of, nothing = np.full(8, -1), np.full(8, -1)
+    requests.tell(place_of, nothing)
+    assert np.flatnonzero(place_of >= 0).tolist() == [7]
+    assert (nothing == -1).all()
+    assert requests.ids(place_of[[7]]).decoded() == ["waits"]
     assert requests.waiting[requests.enter(Ids.of(["waits"])), BASELINE].tolist() == [7]
 
 
