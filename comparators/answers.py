@@ -20,6 +20,7 @@ from paritygate.comparators.flat import Names as FlatNames
 from paritygate.comparators.flat_changes import WALK, kinds_of
 from paritygate.comparators.validation import NOT_JSON, OutputRules, OutputValidator
 from paritygate.schemas.arrays import B1, I64, Objects
+from paritygate.schemas.columns import Codes
 
 Names = tuple[str, ...]
 
@@ -117,6 +118,5 @@ def _distinct(texts: list[str]) -> tuple[list[str], I64]:
     some = texts[:: max(1, len(texts) // _SAMPLE)]
     if 2 * len(set(some)) > len(some):
         return texts, np.arange(len(texts))
-    distinct = list(dict.fromkeys(texts))
-    number = {text: i for i, text in enumerate(distinct)}
-    return distinct, np.fromiter(map(number.__getitem__, texts), np.int64, len(texts))
+    found = Codes.of(texts)
+    return found.values, found.index.astype(np.int64)
