@@ -12,6 +12,7 @@ import pytest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from fastavro import schemaless_writer
 
+from paritygate.schemas.codec import decode
 from paritygate.schemas.outcome import Outcome
 from paritygate.schemas.platform import PlatformEvent
 from paritygate.schemas.prediction import Arm, PredictionEvent, Role, Status
@@ -56,6 +57,19 @@ def _seal(raw: bytearray) -> bytes:
     """The batch with the CRC of what it holds now."""
     raw[17:21] = google_crc32c.value(bytes(raw[21:])).to_bytes(4, "big")
     return bytes(raw)
+
+
+@pytest.fixture
+def codec_reads(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The values that columns were not sure of, in the order in which the codec was asked for them."""
+    asked: list[bytes] = []
+
+    def noted(record_type: type[PredictionEvent], data: bytes, **options: Any) -> PredictionEvent:
+        asked.append(data)
+        return decode(record_type, data, **options)
+
+    monkeypatch.setattr("paritygate.schemas.columnar.decode", noted)
+    return asked
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paritygate.schemas.codec import decode, encode
+from paritygate.schemas.codec import encode
 from paritygate.schemas.columnar import Decoded, decode_batches
 from paritygate.schemas.columns import EventBatch
 from paritygate.schemas.errors import DecodeError
@@ -203,19 +203,12 @@ def test_whole_batches_of_known_versions_never_touch_the_codec(
 
 
 def test_poison_rows_in_a_clean_batch_leave_the_others_columnar(
-    monkeypatch: pytest.MonkeyPatch,
+    codec_reads: list[bytes],
     build_batch: Build,
     raw_prediction: Raw,
     prediction: Callable[..., PredictionEvent],
 ) -> None:
     """Rows that break a rule are found as columns; only they are read again, for the reason."""
-    calls: list[bytes] = []
-
-    def counted(record_type: type[PredictionEvent], data: bytes, **options: Any) -> PredictionEvent:
-        calls.append(data)
-        return decode(record_type, data, **options)
-
-    monkeypatch.setattr("paritygate.schemas.columnar.decode", counted)
     parts = [
         make(raw_prediction, prediction(request_id=f"r{i}"), "nan latency" if i % 5 == 4 else "avro")
         for i in range(50)
@@ -224,7 +217,7 @@ def test_poison_rows_in_a_clean_batch_leave_the_others_columnar(
     got = decode_batches("t", 3, build_batch([entry for entry, _ in parts]), 0)
 
     assert_answer(got, list(enumerate(parts)))
-    assert len(calls) == len(got.poison) == 10
+    assert len(codec_reads) == len(got.poison) == 10
     assert {p.reason for p in got.poison} == {"PredictionEvent.latency_ms must be finite and not negative"}
 
 

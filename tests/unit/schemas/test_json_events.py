@@ -15,7 +15,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paritygate.schemas.codec import decode
 from paritygate.schemas.columnar import decode_batches
 from paritygate.schemas.compiled import SPARE_BYTES
 from paritygate.schemas.event_columns import Columns
@@ -272,20 +271,11 @@ def test_nothing_behind_the_spare_bytes_is_read() -> None:
     assert done.stdout.strip() == b"done", done.stderr
 
 
-def test_rows_that_only_the_codec_reads_lie_among_the_others(
-    monkeypatch: pytest.MonkeyPatch, build_batch: Build
-) -> None:
+def test_rows_that_only_the_codec_reads_lie_among_the_others(codec_reads: list[bytes], build_batch: Build) -> None:
     """It reads each of them once, and the batch is one piece."""
-    calls: list[bytes] = []
-
-    def counted(record_type: type[PredictionEvent], data: bytes, **options: Any) -> PredictionEvent:
-        calls.append(data)
-        return decode(record_type, data, **options)
-
-    monkeypatch.setattr("paritygate.schemas.columnar.decode", counted)
     odd = [text({"label": f'"{i}"', "latency_ms": "1." + "0" * 20 if i % 3 else "1"}) for i in range(9)]
     good = build_batch([(1, b"r", value, []) for value in odd])
 
     assert len(decode_batches("t", 3, good, 0).batch) == len(odd)
-    assert calls == [value for i, value in enumerate(odd) if i % 3]
+    assert codec_reads == [value for i, value in enumerate(odd) if i % 3]
     assert same_both_ways(good) == len(odd)
