@@ -19,8 +19,9 @@ from paritygate.comparators.flat import Flat
 from paritygate.comparators.flat import Names as FlatNames
 from paritygate.comparators.flat_changes import WALK, kinds_of
 from paritygate.comparators.validation import NOT_JSON, OutputRules, OutputValidator
-from paritygate.schemas.arrays import B1, I64, Objects
-from paritygate.schemas.columns import Codes
+from paritygate.schemas.arrays import B1, I64
+from paritygate.schemas.ids import Ids
+from paritygate.schemas.texts import numbered
 
 Names = tuple[str, ...]
 
@@ -32,12 +33,12 @@ _SAMPLE: Final = 2_048
 class Answers:
     """Outputs of some rows of a batch.
 
-    ``texts``: the outputs, once where many are repeated. ``place``: by row, which of them; -1 in rows that were
-    not read. ``failed``: by row, the names of the rules that fail; valid outputs are not in it. ``values``: by
+    ``texts``: the outputs, each once where many are repeated. ``place``: by row, which of them; -1 in rows that
+    were not read. ``failed``: by row, the names of the rules that fail; valid outputs are not in it. ``values``: by
     place, what was read one by one.
     """
 
-    texts: Sequence[str]
+    texts: Ids
     place: I64
     flat: Flat
     failed: dict[int, Names]
@@ -46,7 +47,7 @@ class Answers:
     def value(self, place: int) -> Any:
         """The JSON value of a text, or the text itself where it is none."""
         if place not in self.values:
-            self.values[place] = read_output(self.texts[place])
+            self.values[place] = read_output(self.texts.text(place))
         return self.values[place]
 
 
@@ -64,10 +65,10 @@ class OutputChecks:
         self._table = None if demands is None else Table(demands, keys)
         self._names = FlatNames.of(keys) if self._table is None else self._table.names
 
-    def read(self, outputs: Objects, wanted: B1) -> Answers:
+    def read(self, outputs: Ids, wanted: B1) -> Answers:
         """Read and check the outputs of the wanted rows."""
         rows = np.flatnonzero(wanted)
-        texts, index = _distinct((outputs if len(rows) == len(outputs) else outputs[rows]).tolist())
+        texts, index = _distinct(outputs if len(rows) == len(outputs) else outputs.take(rows))
         place = np.full(len(outputs), -1, np.int64)
         place[rows] = index
         flat = Flat.read(texts, self._names)
@@ -96,27 +97,25 @@ class OutputChecks:
         by_kind = {kind.value: rows[found & (1 << bit) != 0] for bit, kind in enumerate(KINDS)}
         return {kind: changed for kind, changed in by_kind.items() if len(changed)}
 
-    def _read_each(self, texts: Sequence[str], places: Sequence[int]) -> tuple[dict[int, Any], dict[int, Names]]:
+    def _read_each(self, texts: Ids, places: Sequence[int]) -> tuple[dict[int, Any], dict[int, Names]]:
         """Values of some texts, and the rules that fail of them, asked of the rules themselves."""
         values: list[Any] = []
         failed: dict[int, Names] = {}
         for place in places:
             try:
-                values.append(orjson.loads(texts[place]))
+                values.append(orjson.loads(texts.text(place)))
             except orjson.JSONDecodeError:
-                values.append(texts[place])
+                values.append(texts.text(place))
                 failed[place] = (NOT_JSON,)
         found = self._validator.failures(values)
         failed = {**{places[k]: names for k, names in found.items()}, **failed}
         return dict(zip(places, values, strict=True)), failed
 
 
-def _distinct(texts: list[str]) -> tuple[list[str], I64]:
+def _distinct(texts: Ids) -> tuple[Ids, I64]:
     """Texts, and which of them each one is; where most are repeated, each of them once."""
-    if texts and texts.count(texts[0]) == len(texts):  # services that send no answer beside its label
-        return texts[:1], np.zeros(len(texts), np.int64)
-    some = texts[:: max(1, len(texts) // _SAMPLE)]
-    if 2 * len(set(some)) > len(some):
+    some = texts.take(np.arange(0, len(texts), max(1, len(texts) // _SAMPLE)))
+    if 2 * len(numbered(some)[1]) > len(some):
         return texts, np.arange(len(texts))
-    found = Codes.of(texts)
-    return found.values, found.index.astype(np.int64)
+    index, first = numbered(texts)
+    return texts.take(first), index.astype(np.int64)

@@ -14,15 +14,15 @@ from typing import Any, Final
 import numpy as np
 
 from paritygate.schemas.arrays import B1, I64, U8
+from paritygate.schemas.compiled import address as address_of
 from paritygate.schemas.compiled import (
-    SPARE_BYTES,
     byte,
     compiled,
     is_same,
     word,
     zeros_behind,
 )
-from paritygate.schemas.compiled import address as address_of
+from paritygate.schemas.ids import Ids
 from paritygate.schemas.json_parts import (
     CLOSE,
     COLON,
@@ -92,21 +92,17 @@ class Flat:
     keys: I64
 
     @classmethod
-    def read(cls, texts: Sequence[str], names: Names) -> Flat:
-        """Read some outputs; the names lie in front of them."""
-        body, sizes = _encoded(texts)
+    def read(cls, texts: Ids, names: Names) -> Flat:
+        """Read some outputs; they are copied behind the names."""
+        own = texts.copied(behind=names.raw)
         outputs = np.zeros((len(texts) + 1, 4), np.int64)
-        outputs[:-1, 1] = sizes
-        outputs[0, 0] = len(names.raw)
-        np.cumsum(sizes, out=outputs[1:, 0])
-        outputs[1:, 0] += len(names.raw)
-        fields = np.empty((body.count(b":"), 4), np.int64)
+        outputs[:-1, 0], outputs[:-1, 1] = own.at, own.size
+        fields = np.empty((int(np.count_nonzero(own.buffer == COLON)), 4), np.int64)
         keys = np.zeros((names.keys + MAX_OTHER_KEYS, 2), np.int64)
         keys[: names.keys, 0], keys[: names.keys, 1] = names.at[: names.keys], names.size[: names.keys]
-        buffer: U8 = np.frombuffer(b"".join((names.raw, body, bytes(SPARE_BYTES))), np.uint8)
         met, follows = np.full(len(keys), -1), np.zeros(len(keys) + 1, np.int64)
-        found = _read(buffer, outputs, fields, keys, names.keys, met, follows)
-        return cls(buffer, outputs, fields, keys[:found])
+        found = _read(own.buffer, outputs, fields, keys, names.keys, met, follows)
+        return cls(own.buffer, outputs, fields, keys[:found])
 
     @property
     def plain(self) -> B1:
@@ -117,23 +113,6 @@ class Flat:
     def texts_of_keys(self, begin: int) -> list[bytes]:
         """The keys from one number on."""
         return [self.buffer[at : at + size].tobytes() for at, size in self.keys[begin:].tolist()]
-
-
-def _encoded(texts: Sequence[str]) -> tuple[bytes, I64]:
-    """Texts as UTF-8 in one piece, and the bytes of each.
-
-    One with half a character has a byte in front that is none, so that it is not flat and like no other.
-    """
-    whole = "".join(texts)
-    if whole.isascii():
-        return whole.encode(), np.fromiter(map(len, texts), np.int64, len(texts))
-    raw = []
-    for text in texts:
-        try:
-            raw.append(text.encode())
-        except UnicodeEncodeError:
-            raw.append(b"\xff" + text.encode(errors="surrogatepass"))
-    return b"".join(raw), np.fromiter(map(len, raw), np.int64, len(raw))
 
 
 # -- compiled ------------------------------------------------------------------------------------------------------

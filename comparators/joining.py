@@ -30,6 +30,7 @@ from paritygate.schemas.outcome import Outcome
 from paritygate.schemas.platform import PlatformEvent
 from paritygate.schemas.prediction import ARMS, ROLES, STATUSES, Role, Status
 from paritygate.schemas.report import Example
+from paritygate.schemas.texts import codes
 
 #: A rollout without content is reported at most this often, in event time.
 HEARTBEAT_MS: Final = 500
@@ -274,9 +275,10 @@ class RolloutJoin:
     @staticmethod
     def _count_labels(window: Window, measured: Measured, rows: I64) -> None:
         both = rows[measured.answered[rows]]
-        found = labels.pair_histograms(measured.baseline_label[both], measured.candidate_label[both])
-        found |= labels.live_histogram("baseline", measured.baseline_label[rows[measured.baseline_seen[rows]]])
-        found |= labels.live_histogram("candidate", measured.candidate_label[rows[measured.candidate_seen[rows]]])
+        ours, theirs = measured.baseline_label, measured.candidate_label
+        found = labels.pair_histograms(codes(ours.take(both)), codes(theirs.take(both)))
+        found |= labels.live_histogram("baseline", codes(ours.take(rows[measured.baseline_seen[rows]])))
+        found |= labels.live_histogram("candidate", codes(theirs.take(rows[measured.candidate_seen[rows]])))
         for family, buckets in found.items():
             window.add_histogram(family, buckets)
 

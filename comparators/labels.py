@@ -8,15 +8,15 @@ one label here: two of them that change places are not seen.
 from __future__ import annotations
 
 import zlib
-from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
-B1 = npt.NDArray[np.bool_]
+if TYPE_CHECKING:  # what only reads counts loads nothing that handles events
+    from paritygate.schemas.columns import Codes
+
 I64 = npt.NDArray[np.int64]
-Objects = npt.NDArray[np.object_]
 
 FAMILY: Final = "labels"
 #: Buckets of the hash.
@@ -27,13 +27,12 @@ NONE: Final = HASHED
 BUCKETS: Final = HASHED + 1
 
 
-@lru_cache(maxsize=1 << 14)
 def bucket_of(label: str | None) -> int:
     """Bucket of a label: CRC-32 of its UTF-8 bytes, modulo 64."""
     return NONE if label is None else zlib.crc32(label.encode("utf-8", "surrogatepass")) % HASHED
 
 
-def pair_histograms(baseline: Objects, candidate: Objects) -> dict[str, I64]:
+def pair_histograms(baseline: Codes, candidate: Codes) -> dict[str, I64]:
     """Of pairs that both arms answered: the labels of each arm, and which bucket each change left and entered.
 
     ``labels.up``: pairs whose candidate label falls in the bucket and whose baseline label does not;
@@ -56,7 +55,7 @@ def pair_histograms(baseline: Objects, candidate: Objects) -> dict[str, I64]:
     }
 
 
-def live_histogram(arm: str, labels: Objects) -> dict[str, I64]:
+def live_histogram(arm: str, labels: Codes) -> dict[str, I64]:
     """``labels.live_<arm>`` of the answers that users saw; those without a label are not in it."""
     places = _buckets(labels)
     places = places[places != NONE]
@@ -65,5 +64,6 @@ def live_histogram(arm: str, labels: Objects) -> dict[str, I64]:
     return {f"{FAMILY}.live_{arm}": np.bincount(places, minlength=BUCKETS).astype(np.int64)}
 
 
-def _buckets(labels: Objects) -> I64:
-    return np.fromiter((bucket_of(label) for label in labels.tolist()), np.int64, len(labels))
+def _buckets(labels: Codes) -> I64:
+    of: I64 = np.array([*map(bucket_of, labels.values), NONE], np.int64)
+    return of[labels.index]  # index -1 reads "none given" at the end

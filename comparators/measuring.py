@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from heapq import nsmallest
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from paritygate.comparators.pairing import BASELINE, CANDIDATE
 from paritygate.comparators.rows import Rows
 from paritygate.comparators.settings import LATENCY_RATIO
 from paritygate.comparators.tally import COUNT_NAMES, INDEX
-from paritygate.schemas.arrays import B1, F64, I8, I32, I64, Objects
+from paritygate.schemas.arrays import B1, F64, I8, I32, I64
 from paritygate.schemas.ids import Ids
 from paritygate.schemas.prediction import ARMS, ROLES, STATUSES, Role, Status
 
@@ -32,7 +32,6 @@ _OK: Final = STATUSES.index(Status.OK)
 _SHED: Final = STATUSES.index(Status.SHED)
 _TIMEOUT: Final = STATUSES.index(Status.TIMEOUT)
 _PRIMARY: Final = ROLES.index(Role.PRIMARY)
-_NO_LABEL: Final[Any] = None
 
 EXAMPLE_MISSING: Final = "missing_candidate"
 EXAMPLE_ERROR: Final = "candidate_only_error"
@@ -68,8 +67,8 @@ class Measured:
     answered: B1
     baseline_seen: B1
     candidate_seen: B1
-    baseline_label: Objects
-    candidate_label: Objects
+    baseline_label: Ids
+    candidate_label: Ids
     baseline_numbers: F64
     candidate_numbers: F64
     remarks: dict[str, I64] = field(default_factory=dict)
@@ -109,8 +108,8 @@ def measure_pairs(
     candidate_invalid = _check(measured, CANDIDATE, theirs, fine | live_fine)
     flag["candidate_only_invalid"] = good & fine & candidate_invalid & ~baseline_invalid
     flag["baseline_only_invalid"] = good & fine & baseline_invalid & ~candidate_invalid
-    flag["labels_compared"] = compared = asked & _present(baseline.label) & _present(candidate.label)
-    flag["label_changes"] = changed = compared & (baseline.label != candidate.label).astype(np.bool_)
+    flag["labels_compared"] = compared = asked & baseline.label.there & candidate.label.there
+    flag["label_changes"] = changed = compared & ~baseline.label.equal(candidate.label)
     flag["output_changes"] = _compare(measured, checks.changes(ours, theirs, np.flatnonzero(good & fine)))
     flag["live_candidate"], flag["live_candidate_errors"] = live, live & ~live_fine
     flag["live_candidate_timeouts"] = live & (statuses[CANDIDATE] == _TIMEOUT)
@@ -224,11 +223,6 @@ def _compare(measured: Measured, changes: Mapping[str, I64]) -> B1:
         measured.remarks[f"change.{kind}"] = rows
         differ[rows] = True
     return differ
-
-
-def _present(labels: Objects) -> B1:
-    present: B1 = (labels != _NO_LABEL).astype(np.bool_)
-    return present
 
 
 def examples_of(measured: Measured, rows: I64, limit: int) -> Iterator[tuple[str, str, str, int]]:

@@ -13,113 +13,17 @@ from typing import Final
 
 import numpy as np
 
+from paritygate.comparators.pending import Pending
 from paritygate.comparators.places import NOWHERE, Fate
 from paritygate.comparators.requests import Requests
 from paritygate.comparators.rows import Rows
 from paritygate.comparators.seen import MAX_KEYS
 from paritygate.schemas.arrays import B1, I64
-from paritygate.schemas.ids import Ids
 
 BASELINE: Final = 0
 CANDIDATE: Final = 1
 
-_SMALLEST: Final = 64
-#: Stands for a number that is not there: no event carries it.
-_NONE: Final = -np.inf
 _NEVER_LATE_MS: Final = int(np.iinfo(np.int64).min)
-
-
-class Pending:
-    """Rows that wait for their other arm, in slots. ``numbers``: how many each has.
-
-    ``place``: by slot, where the request of its row stands in :class:`Requests`; ids are kept there alone.
-    Memory: 80 bytes a slot and the texts of the rows; slots are reused, their number never shrinks.
-    """
-
-    def __init__(self, numbers: int = 0) -> None:
-        self._rows = Rows.empty(_SMALLEST, numbers)
-        self.place: I64 = np.zeros(_SMALLEST, np.int64)
-        self._live: B1 = np.zeros(_SMALLEST, np.bool_)
-        self._free: I64 = np.arange(_SMALLEST - 1, -1, -1, dtype=np.int64)
-        self._free_count = _SMALLEST
-
-    def __len__(self) -> int:
-        return len(self._live) - self._free_count
-
-    def free(self, count: int) -> I64:
-        """As many free slots; those that :meth:`add` fills are to be taken from the end."""
-        if count > self._free_count:
-            self._grow(count)
-        return self._free[self._free_count - count : self._free_count]
-
-    def add(self, rows: Rows, places: I64) -> I64:
-        """Let rows wait in the slots that :meth:`free` names last, in their order; returns the slot of each."""
-        count = len(rows)
-        slots = self.free(count)[::-1].copy()
-        self._free_count -= count
-        self._rows.put(slots, rows)
-        self.place[slots] = places
-        self._live[slots] = True
-        return slots
-
-    def peek(self, slots: I64, ids: Ids) -> Rows:
-        """The rows in these slots, with the ids of their requests."""
-        return self._rows.named(slots, ids)
-
-    def release(self, slots: I64, ids: Ids) -> Rows:
-        """The same; the slots become free."""
-        rows = self.peek(slots, ids)
-        self._live[slots] = False
-        self._rows.label[slots] = self._rows.output[slots] = None  # let go of the strings
-        self._free[self._free_count : self._free_count + len(slots)] = slots
-        self._free_count += len(slots)
-        return rows
-
-    @property
-    def event_at_ms(self) -> I64:
-        """By slot, the time of the row; without meaning where none waits."""
-        return self._rows.event_at_ms
-
-    def before(self, event_at_ms: int) -> I64:
-        """Slots of all rows of an earlier time."""
-        return np.flatnonzero(self._live & (self._rows.event_at_ms < event_at_ms))
-
-    def oldest(self, count: int) -> I64:
-        """Slots of the ``count`` oldest rows by (event time, source, offset)."""
-        live = np.flatnonzero(self._live)
-        if count <= 0:
-            return live[:0]
-        if count < len(live):
-            times = self._rows.event_at_ms[live]
-            last = np.partition(times, count - 1)[count - 1]
-            older, tied = live[times < last], live[times == last]
-            order = np.lexsort((self._rows.offset[tied], self._rows["source"][tied]))
-            live = np.concatenate((older, tied[order][: count - len(older)]))
-        return live
-
-    def oldest_ms(self) -> int | None:
-        """Event time of the oldest waiting row; None where none waits."""
-        return int(self._rows.event_at_ms[self._live].min()) if len(self) else None
-
-    def offsets(self, source: int) -> I64:
-        """Sorted offsets of the rows of one source."""
-        offsets: I64 = np.sort(self._rows.offset[self._live & (self._rows["source"] == source)])
-        return offsets
-
-    def _grow(self, room: int) -> None:
-        old = len(self._live)
-        size = old
-        while size - old + self._free_count < room:
-            size *= 2
-        grown = Rows.empty(size, self._rows.numbers.shape[1])
-        grown.put(np.arange(old), self._rows)
-        self._rows = grown
-        self.place = np.concatenate((self.place, np.zeros(size - old, np.int64)))
-        self._live = np.concatenate((self._live, np.zeros(size - old, np.bool_)))
-        free = np.empty(size, np.int64)
-        free[: self._free_count] = self._free[: self._free_count]
-        free[self._free_count : self._free_count + size - old] = np.arange(size - 1, old - 1, -1)
-        self._free, self._free_count = free, self._free_count + size - old
 
 
 @dataclass(slots=True)
@@ -142,7 +46,7 @@ class Pairing:
     """The join state of one rollout in one partition."""
 
     def __init__(self, dedupe_ms: int, max_seen: int = MAX_KEYS, numbers: int = 0) -> None:
-        self._none = Rows.empty(numbers=numbers)
+        self._none = Rows.empty(numbers)
         self.pending: tuple[Pending, Pending] = (Pending(numbers), Pending(numbers))
         self.requests = Requests(dedupe_ms, max_seen, moved=self._follow)
 
@@ -213,15 +117,5 @@ class Pairing:
         some = np.flatnonzero(slots != NOWHERE)
         if len(some):
             waiting = self.pending[arm].peek(slots[some], repeats.request_id.take(some))
-            found[some] = [_content(waiting, n) != _content(repeats, i) for n, i in enumerate(some.tolist())]
+            found[some] = ~waiting.says_the_same(repeats.take(some))
         return found
-
-
-def _content(rows: Rows, i: int) -> tuple[object, ...]:
-    return (
-        int(rows.status[i]),
-        rows.label[i],
-        *np.nan_to_num((rows["confidence"][i], *rows.numbers[i]), nan=_NONE).tolist(),
-        float(rows.latency_ms[i]),
-        rows.output[i],
-    )

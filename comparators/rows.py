@@ -13,11 +13,11 @@ from typing import Any, Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from paritygate.schemas.arrays import B1, F64, I8, I32, I64, Objects
-from paritygate.schemas.columns import Codes, EventBatch
+from paritygate.schemas.arrays import B1, F64, I8, I32, I64
+from paritygate.schemas.columns import EventBatch
 from paritygate.schemas.ids import Ids
 
-#: What is kept of a row, in one piece: rows that wait are spread over slots, and each costs one miss of the cache.
+#: What is kept of a row, its texts apart, in one piece: eight bytes are moved at once.
 KEPT: Final = np.dtype(
     [
         ("offset", np.int64),
@@ -38,14 +38,15 @@ class Rows:
     """Rows of equal number. ``kept``: by name, ``source`` numbers the topic, ``cell`` the combination of segment
     values, ``instance`` the place of the instance (``comparators.instances``; 0 where nobody asks).
 
-    ``label`` is None where the event has none, ``confidence`` is NaN there. ``event_at_ms`` is clamped.
+    ``label`` and ``output`` lie where they were read. ``confidence`` is NaN where the event has none.
+    ``event_at_ms`` is clamped.
     ``numbers``: a column for each number asked for, NaN where the event has none.
     """
 
     request_id: Ids
     kept: npt.NDArray[np.void]
-    label: Objects
-    output: Objects
+    label: Ids
+    output: Ids
     numbers: F64
 
     def __len__(self) -> int:
@@ -81,31 +82,30 @@ class Rows:
         """How long each answer took."""
         return self["latency_ms"]
 
-    def parts(self) -> tuple[npt.NDArray[Any], ...]:
-        """The arrays, in the order of the fields behind the request id."""
-        return self.kept, self.label, self.output, self.numbers
-
     def take(self, rows: I64 | B1) -> Self:
         """The given rows, in the given order."""
         places: I64 = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows.astype(np.int64, copy=False)
-        return self.named(places, self.request_id.take(places))
-
-    def named(self, rows: I64, request_id: Ids) -> Self:
-        """The given rows, with these request ids."""
         # take() moves whole rows; what indexing does costs ten times as much.
-        return type(self)(request_id, *(part.take(rows, axis=0) for part in self.parts()))
+        return type(self)(
+            self.request_id.take(places), self.kept.take(places), self.label.take(places), self.output.take(places),
+            self.numbers.take(places, axis=0),
+        )  # fmt: skip
 
-    def put(self, rows: I64, other: Rows) -> None:
-        """Write over the given rows, their request ids apart."""
-        _words(self.kept)[rows] = _words(other.kept)
-        self.label[rows], self.output[rows] = other.label, other.output
-        self.numbers[rows] = other.numbers
+    def says_the_same(self, other: Rows) -> B1:
+        """Row by row, whether an event says what the other one says, wherever and whenever that was said."""
+        same: B1 = (self.status == other.status) & (self.latency_ms == other.latency_ms)
+        same &= self.label.equal(other.label) & self.output.equal(other.output)
+        columns = np.column_stack((self["confidence"], self.numbers))
+        its_columns = np.column_stack((other["confidence"], other.numbers))
+        neither = np.isnan(columns) & np.isnan(its_columns)
+        same &= ((columns == its_columns) | neither).all(axis=1)
+        return same
 
     @classmethod
-    def empty(cls, count: int = 0, numbers: int = 0) -> Self:
-        """``count`` rows without content, with so many numbers each."""
-        label, output = (np.full(count, None, np.object_) for _ in range(2))
-        return cls(Ids.of([""] * count), np.zeros(count, KEPT), label, output, np.full((count, numbers), np.nan))
+    def empty(cls, numbers: int = 0) -> Self:
+        """No rows, of so many numbers each."""
+        none = Ids.of([])
+        return cls(none, np.zeros(0, KEPT), none, none, np.zeros((0, numbers)))
 
     @classmethod
     def of(
@@ -125,14 +125,9 @@ class Rows:
         for name, column in columns.items():
             kept[name] = column
         return cls(
-            batch.request_id.take(rows), kept, _decode(batch.label, rows), _decode(batch.output, rows),
+            batch.request_id.take(rows), kept, batch.label.take(rows), batch.output.take(rows),
             _numbers(batch, rows, names),
         )  # fmt: skip
-
-
-def _words(kept: npt.NDArray[np.void]) -> I64:
-    """The same memory, a row of numbers for each row: indexing copies these faster than it copies fields."""
-    return kept.view(np.int64).reshape(len(kept), KEPT.itemsize // 8)
 
 
 def _numbers(batch: EventBatch, rows: I64, names: Sequence[str]) -> F64:
@@ -142,11 +137,3 @@ def _numbers(batch: EventBatch, rows: I64, names: Sequence[str]) -> F64:
         if name in batch.measures:
             found[:, column] = batch.measures[name][rows]
     return found
-
-
-def _decode(codes: Codes, rows: I64) -> Objects:
-    """The texts themselves: codes mean something in their own batch only."""
-    values = np.empty(len(codes.values) + 1, np.object_)
-    values[: len(codes.values)] = codes.values
-    decoded: Objects = values[codes.index[rows]]  # index -1 reads the None at the end
-    return decoded

@@ -78,8 +78,9 @@ class EventBatch:
     """Events of one topic partition.
 
     Shapes: every array has ``n`` rows. ``arm``, ``role``, ``status`` are codes into ``ARMS``, ``ROLES``,
-    ``STATUSES``. ``confidence`` is NaN where the output had none; ``latency_ms`` is always finite and >= 0
-    (the decoder refuses others). ``appended_at_ms`` is the broker's or producer's record timestamp.
+    ``STATUSES``. ``label`` and ``output`` stay where they lie, for most outputs are said once; a label that an
+    event does not have has size -1. ``confidence`` is NaN where the output had none; ``latency_ms`` is always
+    finite and >= 0 (the decoder refuses others). ``appended_at_ms`` is the broker's or producer's record timestamp.
     ``trace_of``: trace id of a row, made a string only when somebody asks: nearly nobody ever does.
     """
 
@@ -95,9 +96,9 @@ class EventBatch:
     latency_ms: F64
     status: I8
     model_version: Codes
-    label: Codes
+    label: Ids
     confidence: F64
-    output: Codes
+    output: Ids
     endpoint: Codes
     instance_id: Codes
     error_type: Codes
@@ -143,9 +144,9 @@ class EventBatch:
             latency_ms=np.array([e.latency_ms for e in rows], np.float64),
             status=np.array([STATUSES.index(e.status) for e in rows], np.int8),
             model_version=Codes.of([e.model_version for e in rows]),
-            label=Codes.of([e.label for e in rows]),
+            label=Ids.of([e.label for e in rows]),
             confidence=np.array([nan if e.confidence is None else e.confidence for e in rows], np.float64),
-            output=Codes.of([e.output for e in rows]),
+            output=Ids.of([e.output for e in rows]),
             endpoint=Codes.of([e.endpoint for e in rows]),
             instance_id=Codes.of([e.instance_id for e in rows]),
             error_type=Codes.of([e.error_type for e in rows]),

@@ -28,6 +28,9 @@ def concat(topic: str, partition: int, pieces: Sequence[EventBatch]) -> EventBat
     def numbers(name: str) -> Any:
         return np.concatenate([getattr(p, name) for p in pieces])
 
+    def texts(name: str) -> Ids:
+        return Ids.concat([getattr(p, name) for p in pieces])
+
     def codes(name: str) -> Codes:
         return _merge([getattr(p, name) for p in pieces])
 
@@ -38,11 +41,11 @@ def concat(topic: str, partition: int, pieces: Sequence[EventBatch]) -> EventBat
     nan = [np.full(n, np.nan) for n in lengths]
     return EventBatch(
         topic=topic, partition=partition, offset=numbers("offset"), appended_at_ms=numbers("appended_at_ms"),
-        request_id=Ids.concat([p.request_id for p in pieces]),
+        request_id=texts("request_id"),
         rollout_id=codes("rollout_id"), arm=numbers("arm"), role=numbers("role"),
         event_at_ms=numbers("event_at_ms"), latency_ms=numbers("latency_ms"), status=numbers("status"),
-        model_version=codes("model_version"), label=codes("label"), confidence=numbers("confidence"),
-        output=codes("output"),
+        model_version=codes("model_version"), label=texts("label"), confidence=numbers("confidence"),
+        output=texts("output"),
         endpoint=codes("endpoint"), instance_id=codes("instance_id"), error_type=codes("error_type"),
         segments={d: _merge([p.segments.get(d, none[i]) for i, p in enumerate(pieces)]) for d in dimensions},
         measures={m: np.concatenate([p.measures.get(m, nan[i]) for i, p in enumerate(pieces)]) for m in measures},

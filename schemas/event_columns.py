@@ -63,13 +63,11 @@ def event_batch(
     """Sound rows as a batch."""
     count = len(offset)
 
+    def texts(name: str) -> Ids:
+        return columns.texts[name] if name in columns.texts else Ids.same(filled[name], count)
+
     def coded(name: str) -> Codes:
-        if name in columns.texts:
-            return codes(columns.texts[name])
-        value = filled[name]
-        return Codes(
-            np.full(count, -1 if value is None else 0, np.int32), [] if value is None or not count else [value]
-        )
+        return codes(texts(name))
 
     return EventBatch(
         topic=topic, partition=partition, offset=offset, appended_at_ms=appended_at_ms,
@@ -81,13 +79,13 @@ def event_batch(
         latency_ms=columns.reals["latency_ms"],
         status=columns.numbers["status"],
         model_version=coded("model_version"),
-        label=coded("label"),
+        label=texts("label"),
         confidence=columns.reals["confidence"] if "confidence" in columns.reals else np.full(count, np.nan),
-        output=coded("output"),
+        output=texts("output"),
         endpoint=coded("endpoint"),
         instance_id=coded("instance_id"),
         error_type=coded("error_type"),
-        segments={name: codes(texts) for name, texts in columns.text_maps.get("segments", {}).items()},
+        segments={name: codes(column) for name, column in columns.text_maps.get("segments", {}).items()},
         measures=dict(columns.real_maps.get("measures", {})),
         trace_of=columns.texts["trace_id"].text if "trace_id" in columns.texts else untraced,
     )  # fmt: skip

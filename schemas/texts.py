@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from paritygate.schemas.arrays import I32
+from paritygate.schemas.arrays import I32, I64
 from paritygate.schemas.columns import Codes
 from paritygate.schemas.compiled import address, compiled, is_same, siphash, word
 from paritygate.schemas.ids import KEYS, Ids
@@ -17,14 +17,19 @@ _SMALLEST_TABLE: Final = 256
 
 def codes(texts: Ids) -> Codes:
     """Numbers in place of texts, which are UTF-8, in order of first appearance; -1 where there is none."""
-    return Codes.later(lambda: _numbered(texts))
+
+    def number() -> tuple[I32, list[str]]:
+        index, first = numbered(texts)
+        return index, texts.take(first).decoded()
+
+    return Codes.later(number)
 
 
-def _numbered(texts: Ids) -> tuple[I32, list[str]]:
-    count = len(texts)
-    index, first = np.empty(count, np.int32), np.empty(count, np.int64)
+def numbered(texts: Ids) -> tuple[I32, I64]:
+    """The number of each text in order of first appearance, -1 where there is none, and the first row of each."""
+    index, first = np.empty(len(texts), np.int32), np.empty(len(texts), np.int64)
     found = _encode(KEYS[0], KEYS[1], texts.buffer, texts.at, texts.size, index, first)
-    return index, texts.take(first[:found]).decoded()
+    return index, first[:found]
 
 
 @compiled

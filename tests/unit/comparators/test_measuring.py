@@ -25,12 +25,12 @@ GOOD, BROKEN = '{"p":1,"v":1}', "{}"
 
 def row(status: Status = Status.OK, role: Role = Role.PRIMARY, **changes: Any) -> Rows:
     """One row."""
-    made = Rows.empty(1)
-    made.request_id = Ids.of(["r"])
-    made.status[0], made.role[0] = STATUSES.index(status), ROLES.index(role)
-    made.latency_ms[0], made.output[0], made.label[0] = 5.0, GOOD, None
-    for name, value in changes.items():
-        (made[name] if name in (KEPT.names or ()) else getattr(made, name))[0] = value
+    texts = {"label": None, "output": GOOD} | {n: v for n, v in changes.items() if n in ("label", "output")}
+    label, output = (Ids.of([texts[name]]) for name in ("label", "output"))
+    made = Rows(Ids.of(["r"]), np.zeros(1, KEPT), label, output, np.zeros((1, 0)))
+    made.status[0], made.role[0], made.latency_ms[0] = STATUSES.index(status), ROLES.index(role), 5.0
+    for name in changes.keys() - texts.keys():
+        made[name][0] = changes[name]
     return made
 
 

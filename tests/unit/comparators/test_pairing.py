@@ -1,4 +1,4 @@
-"""The outer join of one rollout, its memory of settled events, and the slots of what waits."""
+"""The outer join of one rollout, and its memory of settled events."""
 
 from __future__ import annotations
 
@@ -7,101 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paritygate.comparators.pairing import BASELINE, CANDIDATE, Pairing, Pending
-from paritygate.comparators.rows import Rows
-from paritygate.schemas.arrays import I64
-from paritygate.schemas.ids import Ids
-
-
-def rows(ids: list[str], at_ms: list[int] | int = 0, source: int = 0, offset: int = 0) -> Rows:
-    """Rows of nothing but ids and times."""
-    made = Rows.empty(len(ids))
-    made.request_id = Ids.of(ids)
-    made.event_at_ms[:] = at_ms
-    made["source"][:] = source
-    made.offset[:] = np.arange(offset, offset + len(ids))
-    made.output[:] = [f"answer {i}" for i in ids]
-    made.label[:] = None
-    return made
-
-
-def ids_of(found: Rows) -> list[str]:
-    return found.request_id.decoded()
-
-
-def add(pending: Pending, made: Rows) -> I64:
-    return pending.add(made, np.zeros(len(made), np.int64))
-
-
-def release(pending: Pending, slots: I64) -> Rows:
-    return pending.release(slots, Ids.of([""] * len(slots)))
-
-
-def answers_of(found: Rows) -> list[str]:
-    return [text.removeprefix("answer ") for text in found.output.tolist()]
+from paritygate.comparators.pairing import BASELINE, CANDIDATE, Pairing
+from tests.support.rows import ids_of, rows
 
 
 def waiting(pairing: Pairing, arm: int) -> set[str]:
     pending = pairing.pending[arm]
     return set(pairing.requests.ids(pending.place[pending._live]).decoded())
-
-
-def test_slots_are_used_again_and_grow_with_need() -> None:
-    """Ten thousand rows come and go ten times: memory for one time, content kept apart."""
-    pending = Pending()
-    for turn in range(10):
-        ids = [f"{turn}-{i}" for i in range(10_000)]
-        slots = pending.add(rows(ids, list(range(10_000))), np.arange(10_000))
-        found = pending.release(slots[::-1], Ids.of(ids[::-1]))
-
-        assert ids_of(found) == ids[::-1]
-        assert found.output.tolist() == [f"answer {i}" for i in ids[::-1]]
-    assert len(pending) == 0
-    assert len(pending._live) < 20_000
-
-
-def test_released_rows_let_go_of_their_strings() -> None:
-    """A free slot holds no label or output."""
-    pending = Pending()
-    add(pending, rows(["a", "b"], [1, 2]))
-    release(pending, pending.before(2))
-
-    assert [o for o in pending._rows.output.tolist() if o] == ["answer b"]
-
-
-def test_the_oldest_are_told_by_time_then_offset() -> None:
-    """Order of arrival and place in memory do not matter."""
-    pending = Pending()
-    slots = add(pending, rows(["late", "c", "b", "a"], [9, 5, 5, 5], offset=10))
-    add(pending, rows(["early", "other"], [1, 5], source=1))
-    release(pending, slots[2:3])
-    add(pending, rows(["d"], [5], offset=11))
-
-    assert sorted(answers_of(release(pending, pending.oldest(3)))) == ["c", "d", "early"]
-    assert answers_of(pending.peek(pending.oldest(0), Ids.of([]))) == []
-    assert sorted(answers_of(pending.peek(pending.oldest(99), Ids.of([])))) == ["a", "late", "other"]
-
-
-def test_waiting_offsets_are_told_by_source() -> None:
-    """Sorted, one source at a time: what a snapshot keeps of them."""
-    pending = Pending()
-    slots = add(pending, rows(["a", "b", "c"], offset=7))
-    add(pending, rows(["d"], source=1, offset=3))
-    release(pending, slots[1:2])
-
-    assert pending.offsets(0).tolist() == [7, 9]
-    assert pending.offsets(1).tolist() == [3]
-
-
-def test_the_oldest_waiting_event_is_known() -> None:
-    """It holds its window back; where nothing waits there is none."""
-    pending = Pending()
-    assert pending.oldest_ms() is None
-    add(pending, rows(["a", "b"], [-7, 5]))
-    assert pending.oldest_ms() == -7
-    release(pending, pending.before(0))
-
-    assert pending.oldest_ms() == 5
 
 
 def test_an_arrival_is_split_without_remainder() -> None:

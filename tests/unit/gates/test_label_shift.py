@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-import numpy as np
 import pytest
 
 from paritygate.comparators.labels import live_histogram, pair_histograms
 from paritygate.comparators.tally import Tally
 from paritygate.gates.verdict import Verdict, VerdictKind
+from paritygate.schemas.columns import Codes
 
 First = Callable[..., Verdict]
 GATE = "label_shift: {maximum: 0.05}"
@@ -18,19 +17,16 @@ GATE = "label_shift: {maximum: 0.05}"
 
 def _labelled(pairs: int, moved: float = 0.0, without: float = 0.0) -> Tally:
     """Half late, half on time; ``moved`` of all pairs turn from late to on time, of ``without`` none is given."""
-    ours = np.empty(pairs, np.object_)
-    ours[:] = ["late", "on_time"] * (pairs // 2)
-    theirs = ours.copy()
-    theirs[: int(2 * moved * pairs) : 2] = "on_time"
-    theirs[pairs - int(without * pairs) :] = None
-    return Tally((), histograms=dict(pair_histograms(ours, theirs)))
+    ours = ["late", "on_time"] * (pairs // 2)
+    changed, given = int(moved * pairs), pairs - int(without * pairs)
+    theirs = [*["on_time"] * 2 * changed, *ours[2 * changed : given], *[None] * (pairs - given)]
+    return Tally((), histograms=dict(pair_histograms(Codes.of(ours), Codes.of(theirs))))
 
 
 def _live(tally: Tally, candidate: dict[str, int], baseline: dict[str, int]) -> Tally:
     for arm, counts in (("candidate", candidate), ("baseline", baseline)):
-        seen: Any = np.empty(sum(counts.values()), np.object_)
-        seen[:] = [label for label, count in counts.items() for _ in range(count)]
-        tally.histograms |= live_histogram(arm, seen)
+        seen = [label for label, count in counts.items() for _ in range(count)]
+        tally.histograms |= live_histogram(arm, Codes.of(seen))
     return tally
 
 

@@ -14,6 +14,7 @@ from paritygate.gates.evidence import Evidence, Sums
 from paritygate.gates.onsets import ALPHA, late_onset
 from paritygate.gates.spec import parse_gates
 from paritygate.gates.verdict import Verdict, VerdictKind
+from paritygate.schemas.columns import Codes
 
 #: 13:05, 13:35 and 14:05 UTC.
 STARTS_MS = tuple(1_700_053_500_000 + 1_800_000 * pane for pane in range(3))
@@ -34,11 +35,10 @@ def scored(seed: int, pairs: int, mean: float = 0.0) -> Tally:
 
 
 def labelled(pairs: int, moved: float) -> Tally:
-    ours = np.empty(pairs, np.object_)
-    ours[:] = ["late", "on_time"] * (pairs // 2)
-    theirs = ours.copy()
-    theirs[: int(2 * moved * pairs) : 2] = "on_time"
-    return Tally((), histograms=dict(labels.pair_histograms(ours, theirs)))
+    ours = ["late", "on_time"] * (pairs // 2)
+    changed = int(moved * pairs)
+    theirs = ["on_time", "on_time"] * changed + ours[2 * changed :]
+    return Tally((), histograms=dict(labels.pair_histograms(Codes.of(ours), Codes.of(theirs))))
 
 
 def sure(pairs: int, moved: float) -> Tally:

@@ -1,4 +1,4 @@
-"""Ids: texts that stay bytes."""
+"""Texts that stay bytes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from paritygate.schemas.ids import Ids
 
 texts = st.lists(st.text(max_size=12) | st.sampled_from(["", "a", "a\0", "request-1", "request-2"]), max_size=20)
+
+optional = st.lists(st.none() | st.sampled_from(["", "a", "a\0", "request-1", "request-2"]), max_size=20)
 
 
 @given(texts, st.data())
@@ -26,9 +28,22 @@ def test_ids_are_the_texts_that_were_given(values: list[str], data: st.DataObjec
     assert Ids.concat([ids, ids.take(rows), ids]).decoded() == [*values, *(values[i] for i in rows), *values]
 
 
-@given(texts, texts)
-def test_equal_is_equal_bytes(left: list[str], right: list[str]) -> None:
-    """Row by row, the length included."""
+@given(st.lists(st.none() | st.text(max_size=12), max_size=20), st.binary(max_size=9))
+def test_copies_and_what_is_not_there(values: list[str | None], behind: bytes) -> None:
+    """None stays none, and is no empty text; a copy has its own bytes, behind others or not."""
+    ids = Ids.of(values)
+    own = ids.copied(behind)
+
+    assert ids.optional() == own.optional() == values
+    assert ids.there.tolist() == [value is not None for value in values]
+    assert own.buffer[: len(behind)].tobytes() == behind
+    assert Ids.concat([ids, own]).optional() == [*values, *values]
+    assert Ids.same(values[0] if values else None, 3).optional() == [values[0] if values else None] * 3
+
+
+@given(optional, optional)
+def test_equal_is_equal_bytes(left: list[str | None], right: list[str | None]) -> None:
+    """Row by row, the length included; none is like none."""
     count = min(len(left), len(right))
     found = Ids.of(left[:count]).equal(Ids.of(right[:count]))
 
