@@ -20,8 +20,8 @@ from paritygate.comparators.flat import Names as FlatNames
 from paritygate.comparators.flat_changes import WALK, kinds_of
 from paritygate.comparators.validation import NOT_JSON, OutputRules, OutputValidator
 from paritygate.schemas.arrays import B1, I64
-from paritygate.schemas.ids import Ids
-from paritygate.schemas.texts import numbered
+from paritygate.schemas.codes import numbered
+from paritygate.schemas.texts import Texts
 
 Names = tuple[str, ...]
 
@@ -38,7 +38,7 @@ class Answers:
     place, what was read one by one.
     """
 
-    texts: Ids
+    texts: Texts
     place: I64
     flat: Flat
     failed: dict[int, Names]
@@ -65,7 +65,7 @@ class OutputChecks:
         self._table = None if demands is None else Table(demands, keys)
         self._names = FlatNames.of(keys) if self._table is None else self._table.names
 
-    def read(self, outputs: Ids, wanted: B1) -> Answers:
+    def read(self, outputs: Texts, wanted: B1) -> Answers:
         """Read and check the outputs of the wanted rows."""
         rows = np.flatnonzero(wanted)
         texts, index = _distinct(outputs if len(rows) == len(outputs) else outputs.take(rows))
@@ -97,7 +97,7 @@ class OutputChecks:
         by_kind = {kind.value: rows[found & (1 << bit) != 0] for bit, kind in enumerate(KINDS)}
         return {kind: changed for kind, changed in by_kind.items() if len(changed)}
 
-    def _read_each(self, texts: Ids, places: Sequence[int]) -> tuple[dict[int, Any], dict[int, Names]]:
+    def _read_each(self, texts: Texts, places: Sequence[int]) -> tuple[dict[int, Any], dict[int, Names]]:
         """Values of some texts, and the rules that fail of them, asked of the rules themselves."""
         values: list[Any] = []
         failed: dict[int, Names] = {}
@@ -112,7 +112,7 @@ class OutputChecks:
         return dict(zip(places, values, strict=True)), failed
 
 
-def _distinct(texts: Ids) -> tuple[Ids, I64]:
+def _distinct(texts: Texts) -> tuple[Texts, I64]:
     """Texts, and which of them each one is; where most are repeated, each of them once."""
     some = texts.take(np.arange(0, len(texts), max(1, len(texts) // _SAMPLE)))
     if 2 * len(numbered(some)[1]) > len(some):

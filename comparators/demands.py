@@ -31,11 +31,11 @@ from paritygate.comparators.flat import (
 )
 from paritygate.comparators.validation import OutputRules, schema_validator
 from paritygate.schemas.arrays import B1, F64, I64
+from paritygate.schemas.codes import Codes
 from paritygate.schemas.compiled import address as address_of
 from paritygate.schemas.compiled import byte, compiled, is_same, real
 from paritygate.schemas.errors import ConfigError
-from paritygate.schemas.ids import Ids
-from paritygate.schemas.texts import codes
+from paritygate.schemas.texts import Texts
 
 #: Most keys that rules may name, and most values that they may list, to be asked here.
 MAX_NAMED: Final = 256
@@ -193,7 +193,7 @@ def _misjudged(flat: Flat, number: int, judge: Judge) -> I64:
     fields = flat.fields[: flat.outputs[-1, 2]]
     mine = np.flatnonzero((fields[:, 0] == number) & (fields[:, 1] >= TEXT))
     quotes = fields[mine, 1] <= ESCAPED
-    texts = codes(Ids(flat.buffer, fields[mine, 2] - quotes, (fields[mine, 3] + 2 * quotes).astype(np.int32)))
+    texts = Codes.of(Texts(flat.buffer, fields[mine, 2] - quotes, (fields[mine, 3] + 2 * quotes).astype(np.int32)))
     sound = np.array([judge.is_valid(text) for text in texts.values], np.bool_)
     wrong = mine[~sound[texts.index]]
     return np.searchsorted(flat.outputs[:, 2], wrong, side="right") - 1

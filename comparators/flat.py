@@ -22,7 +22,6 @@ from paritygate.schemas.compiled import (
     word,
     zeros_behind,
 )
-from paritygate.schemas.ids import Ids
 from paritygate.schemas.json_parts import (
     CLOSE,
     COLON,
@@ -34,6 +33,7 @@ from paritygate.schemas.json_parts import (
     hexadecimal,
     special_in,
 )
+from paritygate.schemas.texts import Texts
 
 #: Keys that the outputs of one reading may have beside those that are named beforehand.
 MAX_OTHER_KEYS: Final = 64
@@ -92,7 +92,7 @@ class Flat:
     keys: I64
 
     @classmethod
-    def read(cls, texts: Ids, names: Names) -> Flat:
+    def read(cls, texts: Texts, names: Names) -> Flat:
         """Read some outputs; they are copied behind the names."""
         own = texts.copied(behind=names.raw)
         outputs = np.zeros((len(texts) + 1, 4), np.int64)

@@ -21,7 +21,7 @@ from paritygate.schemas.prediction import ARMS
 
 if TYPE_CHECKING:  # what only reads counts loads nothing that handles events
     from paritygate.comparators.measuring import Measured
-    from paritygate.schemas.columns import Codes
+    from paritygate.schemas.codes import Codes
 
 I8 = npt.NDArray[np.int8]
 I64 = npt.NDArray[np.int64]

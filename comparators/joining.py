@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from paritygate.comparators import confidence, instances, labels, latency, numbers
 from paritygate.comparators.answers import OutputChecks
@@ -23,14 +22,14 @@ from paritygate.comparators.segments import Vocabulary
 from paritygate.comparators.settings import JoinSettings
 from paritygate.comparators.tally import COUNT_NAMES, INDEX, Counts, merge_examples
 from paritygate.comparators.windows import Window, Windows, groups
-from paritygate.schemas.arrays import B1, I64
+from paritygate.schemas.arrays import B1, I8, I64
+from paritygate.schemas.codes import Codes
 from paritygate.schemas.columns import EventBatch
 from paritygate.schemas.compiled import compiled
 from paritygate.schemas.outcome import Outcome
 from paritygate.schemas.platform import PlatformEvent
 from paritygate.schemas.prediction import ARMS, ROLES, STATUSES, Role, Status
 from paritygate.schemas.report import Example
-from paritygate.schemas.texts import codes
 
 #: A rollout without content is reported at most this often, in event time.
 HEARTBEAT_MS: Final = 500
@@ -116,7 +115,7 @@ class RolloutJoin:
 
     @property
     def forgotten(self) -> int:
-        """Ids of settled requests and outcomes that were forgotten for want of room, in this process."""
+        """Texts of settled requests and outcomes that were forgotten for want of room, in this process."""
         return self.pairing.requests.forgotten + self.scored.seen.forgotten
 
     @property
@@ -179,8 +178,16 @@ class RolloutJoin:
             cells = self._vocabulary.cells(batch, rows)
         else:
             cells[admit] = self._vocabulary.cells(batch, rows[admit])
-        at = instances.places(batch.instance_id.take(rows)) if self.settings.instances else _nowhere(len(rows))
-        return Rows.of(batch, rows, source, event_at_ms=times, cell=cells, instance=at, names=self._numbers)
+        return Rows.of(
+            batch, rows, source, event_at_ms=times, cell=cells, instance=self._instances(batch, rows),
+            names=self._numbers,
+        )  # fmt: skip
+
+    def _instances(self, batch: EventBatch, rows: I64) -> I8:
+        """The place of each row's instance; 0 where nobody asks."""
+        if not self.settings.instances:
+            return np.zeros(len(rows), np.int8)
+        return instances.places(Codes.of(batch.instance_id.take(rows)))
 
     def _arrive(self, arm: int, rows: Rows, batch: EventBatch) -> None:
         got = self.pairing.arrive(arm, rows, self.horizon_ms)
@@ -218,7 +225,7 @@ class RolloutJoin:
         self._unread[total] += count
 
     def _note_forgotten(self, total: str, forgotten: int, event_at_ms: I64) -> None:
-        """Ids that had to be forgotten before ``dedupe_ms`` was over are told in the windows, and by a metric."""
+        """Texts that had to be forgotten before ``dedupe_ms`` was over are told in the windows, and by a metric."""
         count = forgotten - self._forgotten[total]
         if count:
             self._forgotten[total] += count
@@ -276,9 +283,9 @@ class RolloutJoin:
     def _count_labels(window: Window, measured: Measured, rows: I64) -> None:
         both = rows[measured.answered[rows]]
         ours, theirs = measured.baseline_label, measured.candidate_label
-        found = labels.pair_histograms(codes(ours.take(both)), codes(theirs.take(both)))
-        found |= labels.live_histogram("baseline", codes(ours.take(rows[measured.baseline_seen[rows]])))
-        found |= labels.live_histogram("candidate", codes(theirs.take(rows[measured.candidate_seen[rows]])))
+        found = labels.pair_histograms(Codes.of(ours.take(both)), Codes.of(theirs.take(both)))
+        found |= labels.live_histogram("baseline", Codes.of(ours.take(rows[measured.baseline_seen[rows]])))
+        found |= labels.live_histogram("candidate", Codes.of(theirs.take(rows[measured.candidate_seen[rows]])))
         for family, buckets in found.items():
             window.add_histogram(family, buckets)
 
@@ -425,10 +432,6 @@ def _trace(batch: EventBatch, offset: np.int64) -> str:
     """The trace that the event at this offset of a batch names."""
     found = batch.trace_of(int(np.searchsorted(batch.offset, offset)))
     return found if len(found) <= _MAX_TRACE_CHARS else ""
-
-
-def _nowhere(count: int) -> npt.NDArray[np.int8]:
-    return np.zeros(count, np.int8)
 
 
 def _counts(flags: B1, rows: I64, cell: I64, cells: int) -> Counts:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:  # what only reads counts loads nothing that handles events
-    from paritygate.schemas.columns import Codes
+    from paritygate.schemas.codes import Codes
 
 I64 = npt.NDArray[np.int64]
 

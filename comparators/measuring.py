@@ -20,8 +20,8 @@ from paritygate.comparators.rows import Rows
 from paritygate.comparators.settings import LATENCY_RATIO
 from paritygate.comparators.tally import COUNT_NAMES, INDEX
 from paritygate.schemas.arrays import B1, F64, I8, I32, I64
-from paritygate.schemas.ids import Ids
 from paritygate.schemas.prediction import ARMS, ROLES, STATUSES, Role, Status
+from paritygate.schemas.texts import Texts
 
 #: Longest ``detail`` of an example.
 MAX_DETAIL_CHARS: Final = 80
@@ -53,7 +53,7 @@ class Measured:
     each request that is one.
     """
 
-    request_id: Ids
+    request_id: Texts
     event_at_ms: I64
     cell: I32
     flags: B1
@@ -67,8 +67,8 @@ class Measured:
     answered: B1
     baseline_seen: B1
     candidate_seen: B1
-    baseline_label: Ids
-    candidate_label: Ids
+    baseline_label: Texts
+    candidate_label: Texts
     baseline_numbers: F64
     candidate_numbers: F64
     remarks: dict[str, I64] = field(default_factory=dict)

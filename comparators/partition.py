@@ -22,6 +22,7 @@ from paritygate.comparators.snapshots import pack, unpack
 from paritygate.comparators.sources import Replay, Source, frontier
 from paritygate.schemas import topics
 from paritygate.schemas.arrays import I64
+from paritygate.schemas.codes import Codes
 from paritygate.schemas.columns import EventBatch
 from paritygate.schemas.errors import ConfigError
 from paritygate.schemas.outcome import Outcome
@@ -500,11 +501,10 @@ def _from(batch: EventBatch, offset: int) -> EventBatch:
 
 
 def _by_rollout(batch: EventBatch) -> list[tuple[str, I64]]:
-    """Rows of each rollout; an event without rollout id is of the rollout ``""``, which nobody declares."""
+    """Rows of each rollout."""
     if not len(batch):
         return []
-    index, values = batch.rollout_id.index, batch.rollout_id.values
-    lowest = int(index.min())
-    if lowest == int(index.max()):
-        return [(values[lowest] if lowest >= 0 else "", np.arange(len(batch)))]
-    return [(values[i] if i >= 0 else "", np.flatnonzero(index == i)) for i in np.unique(index).tolist()]
+    rollouts = Codes.of(batch.rollout_id)
+    if len(rollouts.values) == 1:
+        return [(rollouts.values[0], np.arange(len(batch)))]
+    return [(name, np.flatnonzero(rollouts.index == code)) for code, name in enumerate(rollouts.values)]

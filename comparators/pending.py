@@ -17,7 +17,7 @@ from paritygate.comparators.rows import KEPT, Rows
 from paritygate.schemas.apart import zero_bytes
 from paritygate.schemas.arrays import B1, I32, I64, U8
 from paritygate.schemas.compiled import SPARE_BYTES, address, compiled, copy
-from paritygate.schemas.ids import Ids, read_only
+from paritygate.schemas.texts import Texts, read_only
 
 _SMALLEST: Final = 64
 _SMALLEST_BYTES: Final = 1 << 12
@@ -81,16 +81,16 @@ class Pending:
         self._live[slots] = True
         return slots
 
-    def peek(self, slots: I64, ids: Ids) -> Rows:
+    def peek(self, slots: I64, ids: Texts) -> Rows:
         """The rows in these slots, with the ids of their requests."""
         count = len(slots)
         kept = np.empty(count, KEPT)
         at, size = np.empty((_TEXTS, count), np.int64), np.empty((_TEXTS, count), np.int32)
         _get(_numbers(self._slots), _sizes(self._slots), slots, _numbers(kept), at, size)
-        label, output = (Ids(read_only(self._text), at[k], size[k]) for k in range(_TEXTS))
+        label, output = (Texts(read_only(self._text), at[k], size[k]) for k in range(_TEXTS))
         return Rows(ids, kept, label, output, self._numbers.take(slots, axis=0))
 
-    def release(self, slots: I64, ids: Ids) -> Rows:
+    def release(self, slots: I64, ids: Texts) -> Rows:
         """The same; the slots become free."""
         rows = self.peek(slots, ids)
         self._live[slots] = False

@@ -21,7 +21,8 @@ import numpy as np
 from paritygate.schemas.apart import zero_bytes, zero_rows
 from paritygate.schemas.arrays import I8, I32, I64, U8
 from paritygate.schemas.compiled import SPARE_BYTES, address, compiled, copy, is_same, prefetch, put, word
-from paritygate.schemas.ids import Hashes, Ids, read_only
+from paritygate.schemas.ids import Hashes
+from paritygate.schemas.texts import Texts, read_only
 
 _SMALLEST: Final = 1 << 10
 #: Fullest that the table gets, and how full it is at most after it was swept, each in sixteenths.
@@ -75,7 +76,7 @@ class Places:
         self.waiting: I32 = table.view(np.int32)[:, 2 * _WAITING : 2 * _WAITING + 2]
         self.slices: I64 = table[:, _SLICES : _SLICES + 2]
 
-    def enter(self, ids: Ids, oldest: int) -> I64:
+    def enter(self, ids: Texts, oldest: int) -> I64:
         """The place of each id, made where it has none. What was settled before slice ``oldest`` is forgotten."""
         self._make_room(ids, oldest)
         places = np.empty(len(ids), np.int64)
@@ -85,21 +86,21 @@ class Places:
         )  # fmt: skip
         return places
 
-    def ids(self, places: I64) -> Ids:
+    def ids(self, places: I64) -> Texts:
         """The ids of some places, copied: their blocks may be used again."""
         return self._ids(places).copied()
 
-    def _ids(self, places: I64) -> Ids:
+    def _ids(self, places: I64) -> Texts:
         at, size = np.empty(len(places), np.int64), np.empty(len(places), np.int32)
         _find(self._table, self._text, places, at, size)
-        return Ids(read_only(self._text), at, size)
+        return Texts(read_only(self._text), at, size)
 
     def tell(self, baseline: I64, candidate: I64) -> None:
         """Write by slot, for each arm, the place of the request whose event waits there."""
         _tell(self._table, self.waiting, baseline, candidate)
 
     def arrive(
-        self, arm: int, ids: Ids, event_at_ms: I64, *, late_ms: int, other_at_ms: I64, free: I64,
+        self, arm: int, ids: Texts, event_at_ms: I64, *, late_ms: int, other_at_ms: I64, free: I64,
         oldest: int, width_ms: int,
     ) -> tuple[I64, I8, I64, I64]:  # fmt: skip
         """See :meth:`Requests.arrive`; the place, fate and slot of each.
@@ -117,7 +118,7 @@ class Places:
         )  # fmt: skip
         return places, fates, slots, changes[:changed]
 
-    def _make_room(self, ids: Ids, oldest: int) -> None:
+    def _make_room(self, ids: Texts, oldest: int) -> None:
         """Make room for so many more requests: sweep out what is forgotten, and make larger what is too small."""
         count, blocks = len(ids), _blocks(ids)
         if 16 * (self._used[_PLACES] + count) <= _FULL * len(self._table) and blocks <= self._used[_FREE]:
@@ -162,7 +163,7 @@ class Places:
         self._free_blocks[: len(blocks)] = blocks[::-1]
 
 
-def _blocks(ids: Ids) -> int:
+def _blocks(ids: Texts) -> int:
     """Blocks that so many ids fill at most."""
     largest = 2 * SPARE_BYTES + _SIZE_BYTES + int(ids.size.max(initial=0))
     return 1 + (int(ids.size.sum()) + len(ids) * (_SIZE_BYTES + SPARE_BYTES)) // (_BLOCK_BYTES - largest)

@@ -18,7 +18,8 @@ import numpy as np
 from paritygate.comparators.places import NEVER, Places
 from paritygate.comparators.seen import MAX_KEYS, Horizon
 from paritygate.schemas.arrays import B1, I8, I32, I64
-from paritygate.schemas.ids import Hashes, Ids, hashes
+from paritygate.schemas.ids import Hashes, hashes
+from paritygate.schemas.texts import Texts
 
 
 class Requests:
@@ -52,11 +53,11 @@ class Requests:
         """How many requests are remembered as settled."""
         return sum(self._settled.values())
 
-    def enter(self, ids: Ids) -> I64:
+    def enter(self, ids: Texts) -> I64:
         """The place of each id, made where it has none."""
         return self._places.enter(ids, self._oldest)
 
-    def ids(self, places: I64) -> Ids:
+    def ids(self, places: I64) -> Texts:
         """The ids of some places."""
         return self._places.ids(places)
 
@@ -70,7 +71,7 @@ class Requests:
         return settled
 
     def arrive(
-        self, arm: int, ids: Ids, event_at_ms: I64, *, late_ms: int, other_at_ms: I64, free: I64
+        self, arm: int, ids: Texts, event_at_ms: I64, *, late_ms: int, other_at_ms: I64, free: I64
     ) -> tuple[I64, I8, I64]:
         """Take in events of one arm, in offset order; the place, fate and slot of each.
 

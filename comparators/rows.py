@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from paritygate.schemas.arrays import B1, F64, I8, I32, I64
 from paritygate.schemas.columns import EventBatch
-from paritygate.schemas.ids import Ids
+from paritygate.schemas.texts import Texts
 
 #: What is kept of a row, its texts apart, in one piece: eight bytes are moved at once.
 KEPT: Final = np.dtype(
@@ -43,10 +43,10 @@ class Rows:
     ``numbers``: a column for each number asked for, NaN where the event has none.
     """
 
-    request_id: Ids
+    request_id: Texts
     kept: npt.NDArray[np.void]
-    label: Ids
-    output: Ids
+    label: Texts
+    output: Texts
     numbers: F64
 
     def __len__(self) -> int:
@@ -104,7 +104,7 @@ class Rows:
     @classmethod
     def empty(cls, numbers: int = 0) -> Self:
         """No rows, of so many numbers each."""
-        none = Ids.of([])
+        none = Texts.of([])
         return cls(none, np.zeros(0, KEPT), none, none, np.zeros((0, numbers)))
 
     @classmethod

@@ -27,8 +27,8 @@ from paritygate.schemas.compiled import (
 )
 from paritygate.schemas.event_columns import MAX_KEYS, Columns
 from paritygate.schemas.frames import Frames, LayoutError
-from paritygate.schemas.ids import Ids
 from paritygate.schemas.registry import AvroSchema
+from paritygate.schemas.texts import Texts
 
 _HEADER_BYTES: Final = 10
 
@@ -102,7 +102,7 @@ class Layout:
                 places = {key: column + k for k, key in enumerate(names)}
             family = _family(kind)
             if family == "texts":
-                read: Any = {key: Ids(frames.buffer, at[k], size[k]) for key, k in places.items()}
+                read: Any = {key: Texts(frames.buffer, at[k], size[k]) for key, k in places.items()}
             else:
                 matrix = numbers if family == "numbers" else reals
                 read = {key: matrix[k] for key, k in places.items()}

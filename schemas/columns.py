@@ -6,14 +6,14 @@ publish never load this module, nor numpy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from paritygate.schemas.arrays import B1, F64, I8, I32, I64
-from paritygate.schemas.ids import Ids
+from paritygate.schemas.arrays import F64, I8, I64
 from paritygate.schemas.prediction import ARMS, ROLES, STATUSES, PredictionEvent
+from paritygate.schemas.texts import Texts
 
 #: The trace id of a row.
 TraceOf = Callable[[int], str]
@@ -24,63 +24,14 @@ def untraced(_row: int) -> str:
     return ""
 
 
-class Codes:
-    """A dictionary-encoded column: ``values[index[i]]``; index -1 where the value is missing."""
-
-    __slots__ = ("_found",)
-
-    def __init__(self, index: I32, values: list[str]) -> None:
-        self._found: tuple[I32, list[str]] | Callable[[], tuple[I32, list[str]]] = (index, values)
-
-    @classmethod
-    def later(cls, number: Callable[[], tuple[I32, list[str]]]) -> Codes:
-        """A column that is numbered when somebody asks for it: nobody does for many."""
-        codes = cls.__new__(cls)
-        codes._found = number
-        return codes
-
-    def _numbered(self) -> tuple[I32, list[str]]:
-        if not isinstance(self._found, tuple):
-            self._found = self._found()
-        return self._found
-
-    @property
-    def index(self) -> I32:
-        """The code of each row."""
-        return self._numbered()[0]
-
-    @property
-    def values(self) -> list[str]:
-        """The text of each code."""
-        return self._numbered()[1]
-
-    @classmethod
-    def of(cls, column: Sequence[str | None]) -> Codes:
-        """Encode plain values, codes in order of first appearance."""
-        distinct = dict.fromkeys(column)
-        distinct.pop(None, None)
-        codes: dict[str | None, int] = {value: code for code, value in enumerate(distinct)}
-        codes[None] = -1
-        return cls(np.fromiter(map(codes.__getitem__, column), np.int32, len(column)), list(distinct))  # type: ignore[arg-type]
-
-    def take(self, rows: I64 | B1) -> Codes:
-        """The same vocabulary for some of the rows."""
-        return Codes.later(lambda: (self.index[rows], self.values))
-
-    def decoded(self) -> list[str | None]:
-        """The column as plain values."""
-        values = self.values
-        return [values[i] if i >= 0 else None for i in self.index.tolist()]
-
-
 @dataclass(slots=True)
 class EventBatch:
     """Events of one topic partition.
 
     Shapes: every array has ``n`` rows. ``arm``, ``role``, ``status`` are codes into ``ARMS``, ``ROLES``,
-    ``STATUSES``. ``label`` and ``output`` stay where they lie, for most outputs are said once; a label that an
-    event does not have has size -1. ``confidence`` is NaN where the output had none; ``latency_ms`` is always
-    finite and >= 0 (the decoder refuses others). ``appended_at_ms`` is the broker's or producer's record timestamp.
+    ``STATUSES``. Texts stay where they lie; an event that does not have one has none there. ``confidence`` is NaN
+    where the output had none; ``latency_ms`` is always finite and >= 0 (the decoder refuses others).
+    ``appended_at_ms`` is the broker's or producer's record timestamp.
     ``trace_of``: trace id of a row, made a string only when somebody asks: nearly nobody ever does.
     """
 
@@ -88,21 +39,21 @@ class EventBatch:
     partition: int
     offset: I64
     appended_at_ms: I64
-    request_id: Ids
-    rollout_id: Codes
+    request_id: Texts
+    rollout_id: Texts
     arm: I8
     role: I8
     event_at_ms: I64
     latency_ms: F64
     status: I8
-    model_version: Codes
-    label: Ids
+    model_version: Texts
+    label: Texts
     confidence: F64
-    output: Ids
-    endpoint: Codes
-    instance_id: Codes
-    error_type: Codes
-    segments: dict[str, Codes] = field(default_factory=dict)
+    output: Texts
+    endpoint: Texts
+    instance_id: Texts
+    error_type: Texts
+    segments: dict[str, Texts] = field(default_factory=dict)
     measures: dict[str, F64] = field(default_factory=dict)
     trace_of: TraceOf = untraced
 
@@ -136,27 +87,27 @@ class EventBatch:
             topic=topic, partition=partition,
             offset=np.array([o for o, _, _ in events], np.int64),
             appended_at_ms=np.array([t for _, t, _ in events], np.int64),
-            request_id=Ids.of([e.request_id for e in rows]),
-            rollout_id=Codes.of([e.rollout_id for e in rows]),
+            request_id=Texts.of([e.request_id for e in rows]),
+            rollout_id=Texts.of([e.rollout_id for e in rows]),
             arm=np.array([ARMS.index(e.arm) for e in rows], np.int8),
             role=np.array([ROLES.index(e.role) for e in rows], np.int8),
             event_at_ms=np.array([e.event_at_ms for e in rows], np.int64),
             latency_ms=np.array([e.latency_ms for e in rows], np.float64),
             status=np.array([STATUSES.index(e.status) for e in rows], np.int8),
-            model_version=Codes.of([e.model_version for e in rows]),
-            label=Ids.of([e.label for e in rows]),
+            model_version=Texts.of([e.model_version for e in rows]),
+            label=Texts.of([e.label for e in rows]),
             confidence=np.array([nan if e.confidence is None else e.confidence for e in rows], np.float64),
-            output=Ids.of([e.output for e in rows]),
-            endpoint=Codes.of([e.endpoint for e in rows]),
-            instance_id=Codes.of([e.instance_id for e in rows]),
-            error_type=Codes.of([e.error_type for e in rows]),
-            segments={d: Codes.of([e.segments.get(d) for e in rows]) for d in dimensions},
+            output=Texts.of([e.output for e in rows]),
+            endpoint=Texts.of([e.endpoint for e in rows]),
+            instance_id=Texts.of([e.instance_id for e in rows]),
+            error_type=Texts.of([e.error_type for e in rows]),
+            segments={d: Texts.of([e.segments.get(d) for e in rows]) for d in dimensions},
             measures={m: np.array([e.measures.get(m, nan) for e in rows], np.float64) for m in names},
             trace_of=[e.trace_id for e in rows].__getitem__,
         )  # fmt: skip
 
 
-def segment_values(batch: EventBatch, dimensions: Sequence[str]) -> Mapping[str, Codes]:
-    """Codes of each declared dimension; ``endpoint`` may be declared and is read from its own column."""
-    missing = Codes(np.full(len(batch), -1, np.int32), [])
-    return {d: batch.segments.get(d) or (batch.endpoint if d == "endpoint" else missing) for d in dimensions}
+def segment_values(batch: EventBatch, dimensions: Sequence[str]) -> list[Texts]:
+    """The texts of each declared dimension; ``endpoint`` may be declared and is read from its own column."""
+    others = {"endpoint": batch.endpoint} | batch.segments
+    return [others[d] if d in others else Texts.same(None, len(batch)) for d in dimensions]

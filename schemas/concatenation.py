@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 
 import numpy as np
 
-from paritygate.schemas.arrays import I32
-from paritygate.schemas.columns import Codes, EventBatch, TraceOf
-from paritygate.schemas.ids import Ids
+from paritygate.schemas.columns import EventBatch, TraceOf
+from paritygate.schemas.texts import Texts
 
 
 def concat(topic: str, partition: int, pieces: Sequence[EventBatch]) -> EventBatch:
@@ -28,29 +28,31 @@ def concat(topic: str, partition: int, pieces: Sequence[EventBatch]) -> EventBat
     def numbers(name: str) -> Any:
         return np.concatenate([getattr(p, name) for p in pieces])
 
-    def texts(name: str) -> Ids:
-        return Ids.concat([getattr(p, name) for p in pieces])
-
-    def codes(name: str) -> Codes:
-        return _merge([getattr(p, name) for p in pieces])
+    def texts(name: str) -> Texts:
+        return Texts.concat([getattr(p, name) for p in pieces])
 
     lengths = [len(p) for p in pieces]
     dimensions = dict.fromkeys(d for p in pieces for d in p.segments)
     measures = dict.fromkeys(m for p in pieces for m in p.measures)
-    none = [Codes(np.full(n, -1, np.int32), []) for n in lengths]
     nan = [np.full(n, np.nan) for n in lengths]
     return EventBatch(
         topic=topic, partition=partition, offset=numbers("offset"), appended_at_ms=numbers("appended_at_ms"),
         request_id=texts("request_id"),
-        rollout_id=codes("rollout_id"), arm=numbers("arm"), role=numbers("role"),
+        rollout_id=texts("rollout_id"), arm=numbers("arm"), role=numbers("role"),
         event_at_ms=numbers("event_at_ms"), latency_ms=numbers("latency_ms"), status=numbers("status"),
-        model_version=codes("model_version"), label=texts("label"), confidence=numbers("confidence"),
+        model_version=texts("model_version"), label=texts("label"), confidence=numbers("confidence"),
         output=texts("output"),
-        endpoint=codes("endpoint"), instance_id=codes("instance_id"), error_type=codes("error_type"),
-        segments={d: _merge([p.segments.get(d, none[i]) for i, p in enumerate(pieces)]) for d in dimensions},
+        endpoint=texts("endpoint"), instance_id=texts("instance_id"), error_type=texts("error_type"),
+        segments={d: Texts.concat([_segment(p, d) for p in pieces]) for d in dimensions},
         measures={m: np.concatenate([p.measures.get(m, nan[i]) for i, p in enumerate(pieces)]) for m in measures},
         trace_of=_traces([p.trace_of for p in pieces], lengths),
     )  # fmt: skip
+
+
+def _segment(piece: EventBatch, dimension: str) -> Texts:
+    """What a piece says of a dimension; where it does not, none, lying where the others do."""
+    found = piece.segments.get(dimension)
+    return replace(Texts.same(None, len(piece)), buffer=piece.request_id.buffer) if found is None else found
 
 
 def _traces(parts: Sequence[TraceOf], lengths: Sequence[int]) -> TraceOf:
@@ -62,17 +64,3 @@ def _traces(parts: Sequence[TraceOf], lengths: Sequence[int]) -> TraceOf:
         return parts[part](row - begins[part])
 
     return found
-
-
-def _merge(parts: Sequence[Codes]) -> Codes:
-    return Codes.later(lambda: _merged(parts))
-
-
-def _merged(parts: Sequence[Codes]) -> tuple[I32, list[str]]:
-    seen: dict[str, int] = {}
-    index: list[Any] = []
-    for part in parts:
-        # The last place is for -1, the missing value.
-        table = np.array([seen.setdefault(v, len(seen)) for v in part.values] + [-1], np.int32)
-        index.append(table[part.index])
-    return np.concatenate(index), list(seen)

@@ -15,13 +15,12 @@ from typing import Any, Final
 import numpy as np
 
 from paritygate.schemas.arrays import B1, F64, I64
-from paritygate.schemas.columns import Codes, EventBatch, untraced
+from paritygate.schemas.columns import EventBatch, untraced
 from paritygate.schemas.compiled import address, compiled, is_same
 from paritygate.schemas.frames import Frames
-from paritygate.schemas.ids import Ids
 from paritygate.schemas.prediction import ARMS, MAX_REQUEST_ID_BYTES, ROLES, STATUSES
 from paritygate.schemas.rules import MAX_AT_MS, MAX_EVENT_BYTES
-from paritygate.schemas.texts import codes
+from paritygate.schemas.texts import Texts
 
 #: Most keys of the maps of one field that a run may name; more are read record by record.
 MAX_KEYS: Final = 64
@@ -40,8 +39,8 @@ class Columns:
 
     numbers: dict[str, Any]
     reals: dict[str, F64]
-    texts: dict[str, Ids]
-    text_maps: dict[str, Mapping[str, Ids]]
+    texts: dict[str, Texts]
+    text_maps: dict[str, Mapping[str, Texts]]
     real_maps: dict[str, Mapping[str, F64]]
     doubtful: B1
 
@@ -63,29 +62,26 @@ def event_batch(
     """Sound rows as a batch."""
     count = len(offset)
 
-    def texts(name: str) -> Ids:
-        return columns.texts[name] if name in columns.texts else Ids.same(filled[name], count)
-
-    def coded(name: str) -> Codes:
-        return codes(texts(name))
+    def texts(name: str) -> Texts:
+        return columns.texts[name] if name in columns.texts else Texts.same(filled[name], count)
 
     return EventBatch(
         topic=topic, partition=partition, offset=offset, appended_at_ms=appended_at_ms,
         request_id=columns.texts["request_id"],
-        rollout_id=coded("rollout_id"),
+        rollout_id=texts("rollout_id"),
         arm=columns.numbers["arm"],
         role=columns.numbers["role"],
         event_at_ms=columns.numbers["event_at_ms"],
         latency_ms=columns.reals["latency_ms"],
         status=columns.numbers["status"],
-        model_version=coded("model_version"),
+        model_version=texts("model_version"),
         label=texts("label"),
         confidence=columns.reals["confidence"] if "confidence" in columns.reals else np.full(count, np.nan),
         output=texts("output"),
-        endpoint=coded("endpoint"),
-        instance_id=coded("instance_id"),
-        error_type=coded("error_type"),
-        segments={name: codes(column) for name, column in columns.text_maps.get("segments", {}).items()},
+        endpoint=texts("endpoint"),
+        instance_id=texts("instance_id"),
+        error_type=texts("error_type"),
+        segments=dict(columns.text_maps.get("segments", {})),
         measures=dict(columns.real_maps.get("measures", {})),
         trace_of=columns.texts["trace_id"].text if "trace_id" in columns.texts else untraced,
     )  # fmt: skip

@@ -16,8 +16,8 @@ import numpy as np
 
 from paritygate.schemas.arrays import B1, I32, I64, U8
 from paritygate.schemas.compiled import SPARE_BYTES, address, byte, compiled, varint
-from paritygate.schemas.ids import read_only
 from paritygate.schemas.record_batches import RecordBatch
+from paritygate.schemas.texts import read_only
 
 #: How many bytes of a value tell in what it is written.
 BEGIN_BYTES: Final = 10

@@ -20,10 +20,10 @@ from paritygate.schemas.arrays import I64, U8
 from paritygate.schemas.compiled import SPARE_BYTES, address, byte, compiled, is_same, word
 from paritygate.schemas.event_columns import MAX_KEYS, SYMBOLS, Columns
 from paritygate.schemas.frames import Frames, LayoutError
-from paritygate.schemas.ids import Ids, read_only
 from paritygate.schemas.json_parts import CLOSE, COLON, COMMA, OPEN, QUOTE, behind_space, double, text, whole
 from paritygate.schemas.prediction import PredictionEvent
 from paritygate.schemas.rules import MAX_EVENT_BYTES
+from paritygate.schemas.texts import Texts, read_only
 
 # How a field is read. A text takes two columns: where it lies, and its size.
 _TEXT, _REAL, _WHOLE, _SYMBOL = range(4)
@@ -95,7 +95,7 @@ class JsonLayout:
 
         def column(kind: int, place: int) -> Any:
             if kind == _TEXT:
-                return Ids(texts, cells[place], cells[place + 1].astype(np.int32))
+                return Texts(texts, cells[place], cells[place + 1].astype(np.int32))
             return cells[place].view(np.float64) if kind == _REAL else cells[place]
 
         for step, field in enumerate(_FIELDS):

@@ -25,6 +25,7 @@ import cramjam
 
 from paritygate.comparators.partition import PartitionJoin
 from paritygate.schemas.codec import ConfluentIds, decode_outcome, decode_platform, encode
+from paritygate.schemas.codes import Codes
 from paritygate.schemas.columnar import decode_batches
 from paritygate.schemas.dead_letter import Poison
 from paritygate.schemas.errors import ParityGateError
@@ -403,7 +404,7 @@ class JoinKeeper:
                 name, answer.partition, answer.data, answer.start, confluent_ids=self._ids, skip_damaged=True
             )
             self._stages.lap("decode")
-            await self._make_known(set(decoded.batch.rollout_id.values))
+            await self._make_known(set(Codes.of(decoded.batch.rollout_id).values))
             self._stages.lap("other")
             join.ingest(decoded.batch, decoded.next_offset)
             poison, read = decoded.poison, len(decoded.batch)

@@ -37,7 +37,7 @@ def warm_up() -> None:
     )  # fmt: skip
     candidate = replace(baseline, arm=Arm.CANDIDATE, role=Role.SHADOW, label="b")
     join = PartitionJoin(0, 1)
-    join.declare(JoinSettings(_ROLLOUT))
+    join.declare(JoinSettings(_ROLLOUT, ("k",)))
     sides = ((PREDICTIONS_PRIMARY.name, baseline, 0), (PREDICTIONS_SHADOW.name, candidate, 1))
     ways: tuple[Callable[[PredictionEvent], bytes], ...] = encode, orjson.dumps
     fetched: list[tuple[EventBatch, int]] = []

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from paritygate.comparators.rows import KEPT, Rows
-from paritygate.schemas.ids import Ids
+from paritygate.schemas.texts import Texts
 
 
 def rows(
@@ -17,8 +17,8 @@ def rows(
     """Rows of ids and times; each answer names its id where nothing else is said."""
     count = len(ids)
     made = Rows(
-        Ids.of(ids), np.zeros(count, KEPT), Ids.of(labels or [None] * count),
-        Ids.of(outputs or [f"answer {i}" for i in ids]), np.zeros((count, 0)),
+        Texts.of(ids), np.zeros(count, KEPT), Texts.of(labels or [None] * count),
+        Texts.of(outputs or [f"answer {i}" for i in ids]), np.zeros((count, 0)),
     )  # fmt: skip
     made["event_at_ms"][:], made["source"][:] = at_ms, source
     made["offset"][:] = np.arange(offset, offset + count)

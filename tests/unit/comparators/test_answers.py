@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from paritygate.comparators.answers import OutputChecks
 from paritygate.comparators.diff import DiffRules, diff, read_output
 from paritygate.comparators.validation import OutputRules, OutputValidator
-from paritygate.schemas.ids import Ids
+from paritygate.schemas.texts import Texts
 from tests.support.flat_texts import flat_texts
 
 KEYS = st.sampled_from(["prediction", "confidence", "model_version", "x", ""])
@@ -106,7 +106,7 @@ def test_at_once_is_one_by_one(
     """Failed rules and kinds of change are those of every single output and pair, repeated or not."""
     checks, validator = OutputChecks(rules, diffs), OutputValidator(rules)
     pairs = pairs * times
-    ours, theirs = Ids.of([a for a, _, _ in pairs]), Ids.of([b for _, b, _ in pairs])
+    ours, theirs = Texts.of([a for a, _, _ in pairs]), Texts.of([b for _, b, _ in pairs])
     wanted = np.array([w for _, _, w in pairs], np.bool_)
     left, right = checks.read(ours, wanted), checks.read(theirs, wanted)
     changes = checks.changes(left, right, np.flatnonzero(wanted))
@@ -124,7 +124,7 @@ def test_hostile_outputs_are_compared_with_each_other(a: str) -> None:
     rules = DiffRules(absolute_tolerance=0.1)
     checks = OutputChecks(OutputRules(), rules)
     all_rows = np.ones(len(HOSTILE), np.bool_)
-    left, right = checks.read(Ids.of([a] * len(HOSTILE)), all_rows), checks.read(Ids.of(HOSTILE), all_rows)
+    left, right = checks.read(Texts.of([a] * len(HOSTILE)), all_rows), checks.read(Texts.of(HOSTILE), all_rows)
     changes = checks.changes(left, right, np.arange(len(HOSTILE)))
 
     for i, b in enumerate(HOSTILE):

@@ -13,7 +13,7 @@ from paritygate.comparators.demands import MAX_NAMED, Demands, Table
 from paritygate.comparators.flat import Flat
 from paritygate.comparators.validation import OutputRules, OutputValidator
 from paritygate.schemas.errors import ConfigError
-from paritygate.schemas.ids import Ids
+from paritygate.schemas.texts import Texts
 from tests.support.flat_texts import flat_texts
 
 KEYS = st.sampled_from(["prediction", "confidence", "x", "y", ""])
@@ -61,7 +61,7 @@ def kept(rules: OutputRules, outputs: list[str]) -> list[bool]:
     demands = Demands.of(rules)
     assert demands is not None
     table = Table(demands, (*demands.keys(), "z"))
-    found: list[bool] = table.kept(Flat.read(Ids.of(outputs), table.names)).tolist()
+    found: list[bool] = table.kept(Flat.read(Texts.of(outputs), table.names)).tolist()
     return found
 
 

@@ -25,7 +25,7 @@ from paritygate.comparators.flat import (
     Flat,
     Names,
 )
-from paritygate.schemas.ids import Ids
+from paritygate.schemas.texts import Texts
 from tests.support.flat_texts import flat_texts
 
 NAMES = Names.of(("prediction", 'say "a"', "", "x", "\ud800"), ("an option",))
@@ -64,7 +64,7 @@ def told(value: dict[str, Any]) -> dict[str, Any]:
 @given(texts=st.lists(flat_texts(KEYS), max_size=6))
 def test_what_is_flat_is_read_to_the_last_bit(texts: list[str]) -> None:
     """Keys, types, numbers and texts are those of the JSON reader, in the same order."""
-    flat = Flat.read(Ids.of(texts), NAMES)
+    flat = Flat.read(Texts.of(texts), NAMES)
 
     for row in np.flatnonzero(flat.plain).tolist():
         value = orjson.loads(texts[row])
@@ -90,7 +90,7 @@ def test_plain_objects_are_flat(values: list[dict[str, Any]], spaced: bool) -> N
     """What a JSON writer makes of an object of plain values is not left to others."""
     texts = [orjson.dumps(value, option=orjson.OPT_INDENT_2 if spaced else 0).decode() for value in values]
 
-    assert Flat.read(Ids.of(texts), NAMES).plain.all()
+    assert Flat.read(Texts.of(texts), NAMES).plain.all()
 
 
 @pytest.mark.parametrize(
@@ -104,12 +104,12 @@ def test_plain_objects_are_flat(values: list[dict[str, Any]], spaced: bool) -> N
 )  # fmt: skip
 def test_anything_else_is_left_to_others(text: str) -> None:
     """Also where JSON could say more of it."""
-    assert not Flat.read(Ids.of([text]), NAMES).plain.any()
+    assert not Flat.read(Texts.of([text]), NAMES).plain.any()
 
 
 def test_keys_beyond_the_bound_are_left_to_others() -> None:
     """A hostile batch with new keys in each output has a bounded table of them."""
     texts = [f'{{"k{number}":1}}' for number in range(MAX_OTHER_KEYS + 2)]
-    flat = Flat.read(Ids.of([*texts, '{"x":1}']), NAMES)
+    flat = Flat.read(Texts.of([*texts, '{"x":1}']), NAMES)
 
     assert flat.plain.tolist() == [True] * MAX_OTHER_KEYS + [False] * 2 + [True]

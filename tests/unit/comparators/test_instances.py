@@ -14,8 +14,9 @@ from paritygate.comparators.instances import BUCKETS, PLACE, matrix, places
 from paritygate.comparators.partition import PartitionJoin
 from paritygate.comparators.settings import JoinSettings
 from paritygate.comparators.tally import Counts, Tally
-from paritygate.schemas.columns import Codes, EventBatch
+from paritygate.schemas.columns import EventBatch
 from paritygate.schemas.prediction import Arm, PredictionEvent, Role, Status
+from tests.support.codes import codes_of
 
 AT_MS = 1_700_000_000_000
 TOPICS = {Arm.BASELINE: "predictions.primary.v1", Arm.CANDIDATE: "predictions.shadow.v1"}
@@ -66,7 +67,7 @@ def traffic() -> list[PredictionEvent]:
 def test_requests_are_counted_at_their_instances() -> None:
     """Requests, failures, answers and their latency buckets; an answer that never came is of nobody."""
     found = by_instance(joined(traffic()))
-    b0, b1, c0 = (int(places(Codes.of([name]))[0]) for name in ("b0", "b1", "c0"))
+    b0, b1, c0 = (int(places(codes_of([name]))[0]) for name in ("b0", "b1", "c0"))
     slow, quick = (int(latency.bucket(np.array([ms]))[0]) for ms in (40.0, 10.0))
 
     assert found[0, PLACE["requests"], [b0, b1]].tolist() == [50, 50]
@@ -97,8 +98,8 @@ def test_nothing_is_counted_where_nobody_asks() -> None:
 @pytest.mark.parametrize("ids", [[None, "a", ""], ["a", "b", "a"], []])
 def test_places_follow_from_ids_alone(ids: list[str | None]) -> None:
     """An unknown instance has place 0, a known one the same other place in every batch."""
-    found = places(Codes.of(ids))
+    found = places(codes_of(ids))
 
     assert [place == 0 for place in found] == [not i for i in ids]
-    assert found.tolist() == [int(places(Codes.of([i]))[0]) for i in ids]
+    assert found.tolist() == [int(places(codes_of([i]))[0]) for i in ids]
     assert (found < BUCKETS).all()

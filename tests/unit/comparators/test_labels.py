@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from paritygate.comparators.buckets import BUCKET_COUNTS
 from paritygate.comparators.labels import BUCKETS, NONE, bucket_of, live_histogram, pair_histograms
-from paritygate.schemas.columns import Codes
+from tests.support.codes import codes_of
 
 LABEL = st.one_of(st.none(), st.sampled_from(["late", "on_time", "", "Ünïcode"]))
 NAMES = ("baseline", "candidate", "up", "down")
@@ -28,21 +28,21 @@ def test_the_hash_is_the_same_everywhere() -> None:
 
 def test_a_change_leaves_one_label_and_enters_another() -> None:
     """What did not change moves nothing; a label that one arm did not give is a change."""
-    found = pair_histograms(Codes.of(["late", "late", None, None]), Codes.of(["late", "on_time", "late", None]))
+    found = pair_histograms(codes_of(["late", "late", None, None]), codes_of(["late", "on_time", "late", None]))
     late, on_time = bucket_of("late"), bucket_of("on_time")
 
     assert found["labels.up"].nonzero()[0].tolist() == sorted([on_time, late])
     assert (found["labels.down"][late], found["labels.down"][NONE]) == (1, 1)
     assert found["labels.baseline"].sum() == found["labels.candidate"].sum() == 3
-    assert pair_histograms(Codes.of([None]), Codes.of([None])) == {}
+    assert pair_histograms(codes_of([None]), codes_of([None])) == {}
 
 
 def test_what_users_saw_without_a_label_is_left_out() -> None:
     """It is for looking at only."""
-    found = live_histogram("candidate", Codes.of([None, "late", "late"]))
+    found = live_histogram("candidate", codes_of([None, "late", "late"]))
 
     assert found["labels.live_candidate"][bucket_of("late")] == found["labels.live_candidate"].sum() == 2
-    assert live_histogram("baseline", Codes.of([None])) == {}
+    assert live_histogram("baseline", codes_of([None])) == {}
 
 
 @settings(derandomize=True, max_examples=60)
@@ -58,5 +58,5 @@ def test_parts_in_any_order_add_up(pairs: list[tuple[str | None, str | None]], c
 
 
 def _of(pairs: list[tuple[str | None, str | None]]) -> Any:
-    found = pair_histograms(Codes.of([a for a, _ in pairs]), Codes.of([b for _, b in pairs]))
+    found = pair_histograms(codes_of([a for a, _ in pairs]), codes_of([b for _, b in pairs]))
     return np.vstack([found.get(f"labels.{name}", np.zeros(BUCKETS, np.int64)) for name in NAMES])

@@ -14,8 +14,8 @@ from paritygate.comparators.pairing import BASELINE, CANDIDATE
 from paritygate.comparators.rows import KEPT, Rows
 from paritygate.comparators.tally import COUNT_NAMES
 from paritygate.comparators.validation import OutputRules
-from paritygate.schemas.ids import Ids
 from paritygate.schemas.prediction import ROLES, STATUSES, Role, Status
+from paritygate.schemas.texts import Texts
 
 CHECKS = OutputChecks(
     OutputRules(required=("p",), label_field=""), DiffRules(ignore=("/v",), absolute_tolerance=0.1)
@@ -26,8 +26,8 @@ GOOD, BROKEN = '{"p":1,"v":1}', "{}"
 def row(status: Status = Status.OK, role: Role = Role.PRIMARY, **changes: Any) -> Rows:
     """One row."""
     texts = {"label": None, "output": GOOD} | {n: v for n, v in changes.items() if n in ("label", "output")}
-    label, output = (Ids.of([texts[name]]) for name in ("label", "output"))
-    made = Rows(Ids.of(["r"]), np.zeros(1, KEPT), label, output, np.zeros((1, 0)))
+    label, output = (Texts.of([texts[name]]) for name in ("label", "output"))
+    made = Rows(Texts.of(["r"]), np.zeros(1, KEPT), label, output, np.zeros((1, 0)))
     made.status[0], made.role[0], made.latency_ms[0] = STATUSES.index(status), ROLES.index(role), 5.0
     for name in changes.keys() - texts.keys():
         made[name][0] = changes[name]

@@ -12,7 +12,7 @@ from paritygate.comparators.pending import Pending
 from paritygate.comparators.rows import Rows
 from paritygate.schemas.arrays import I64
 from paritygate.schemas.compiled import SPARE_BYTES
-from paritygate.schemas.ids import Ids
+from paritygate.schemas.texts import Texts
 from tests.support.rows import ids_of, rows
 
 
@@ -21,7 +21,7 @@ def add(pending: Pending, made: Rows) -> I64:
 
 
 def release(pending: Pending, slots: I64) -> Rows:
-    return pending.release(slots, Ids.of([""] * len(slots)))
+    return pending.release(slots, Texts.of([""] * len(slots)))
 
 
 def answers_of(found: Rows) -> list[str]:
@@ -34,7 +34,7 @@ def test_slots_are_used_again_and_grow_with_need() -> None:
     for turn in range(10):
         ids = [f"{turn}-{i}" for i in range(10_000)]
         slots = pending.add(rows(ids, list(range(10_000))), np.arange(10_000))
-        found = pending.release(slots[::-1], Ids.of(ids[::-1]))
+        found = pending.release(slots[::-1], Texts.of(ids[::-1]))
 
         assert ids_of(found) == ids[::-1]
         assert found.output.decoded() == [f"answer {i}" for i in ids[::-1]]
@@ -72,7 +72,7 @@ def test_texts_that_are_gone_make_room() -> None:
         release(pending, add(pending, rows(["a", "b"], outputs=["x" * 2_000, "y" * 2_000])))
 
     assert len(pending._text) <= 2 * 5_000 + SPARE_BYTES
-    assert pending.peek(stays, Ids.of([""])).output.decoded() == ["s" * 1_000]
+    assert pending.peek(stays, Texts.of([""])).output.decoded() == ["s" * 1_000]
 
 
 def test_the_oldest_are_told_by_time_then_offset() -> None:
@@ -84,8 +84,8 @@ def test_the_oldest_are_told_by_time_then_offset() -> None:
     add(pending, rows(["d"], [5], offset=11))
 
     assert sorted(answers_of(release(pending, pending.oldest(3)))) == ["c", "d", "early"]
-    assert answers_of(pending.peek(pending.oldest(0), Ids.of([]))) == []
-    assert sorted(answers_of(pending.peek(pending.oldest(99), Ids.of([])))) == ["a", "late", "other"]
+    assert answers_of(pending.peek(pending.oldest(0), Texts.of([]))) == []
+    assert sorted(answers_of(pending.peek(pending.oldest(99), Texts.of([])))) == ["a", "late", "other"]
 
 
 def test_waiting_offsets_are_told_by_source() -> None:

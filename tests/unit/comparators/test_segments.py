@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paritygate.comparators import segments
-from paritygate.comparators.segments import MAX_VALUE_CHARS, OTHER, Vocabulary
+from paritygate.comparators.known import MAX_VALUE_CHARS
+from paritygate.comparators.segments import OTHER, Vocabulary
 from paritygate.schemas.columns import EventBatch
 from paritygate.schemas.prediction import Arm
 from tests.support.join_bench import PRIMARY_TOPIC, prediction
@@ -100,16 +99,38 @@ def test_codes_survive_the_snapshot() -> None:
     assert len(again) == len(vocabulary)
 
 
-@settings(max_examples=100, derandomize=True, deadline=None)
-@given(rows=st.lists(st.tuples(*[st.sampled_from("abcde")] * 3), min_size=1, max_size=40))
-def test_cells_are_numbered_alike_with_and_without_sorting(rows: list[tuple[str, str, str]]) -> None:
-    """Few combinations are found in a table, many by sorting: the cells and their numbers are the same."""
-    batch = batch_of(*(dict(zip("xyz", row, strict=True)) for row in rows))
-    found = []
-    for few in (segments._FEW, 0):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(segments, "_FEW", few if few else -(1 << 40))
-            vocabulary = Vocabulary(("x", "y", "z"), 4, 20)
-            found.append((vocabulary.cells(batch, np.arange(len(rows))).tolist(), vocabulary.to_plain()))
+VALUES = st.sampled_from(
+    ["", "a", "b", OTHER, "eight888", "nine99999", "nine99998", "ü" * 127, "ü" * 128, "ü" * 129]
+)
 
-    assert found[0] == found[1]
+
+@settings(max_examples=150, derandomize=True, deadline=None)
+@given(
+    rows=st.lists(st.tuples(VALUES | st.none(), VALUES | st.none(), VALUES), min_size=1, max_size=40),
+    bounds=st.tuples(st.integers(1, 6), st.integers(1, 12)), cut=st.integers(0, 40),
+)  # fmt: skip
+def test_cells_are_those_of_plain_dicts(
+    rows: list[tuple[str | None, str | None, str]], bounds: tuple[int, int], cut: int
+) -> None:
+    """Any values in batches of any size, with room or without: first come, first served, the rest is other."""
+    known: list[dict[str, str]] = [{OTHER: OTHER}, {OTHER: OTHER}, {OTHER: OTHER}]
+    cells: set[tuple[str, ...]] = {(OTHER,) * 3}
+    want = []
+    for row in rows:
+        short = [(value or "")[:MAX_VALUE_CHARS] for value in row]
+        for values, value in zip(known, short, strict=True):
+            values.setdefault(value, value if len(values) <= bounds[0] else OTHER)
+            if values[value] != value:
+                del values[value]
+        cell = tuple(values.get(value, OTHER) for values, value in zip(known, short, strict=True))
+        if cell not in cells and len(cells) <= bounds[1]:
+            cells.add(cell)
+        want.append(cell if cell in cells else (OTHER,) * 3)
+    maps = [{d: v for d, v in zip("xyz", row, strict=True) if v is not None} for row in rows]
+    vocabulary = Vocabulary(("x", "y", "z"), *bounds)
+
+    found = [cell for part in (maps[:cut], maps[cut:]) for cell in names(vocabulary, batch_of(*part))]
+    assert found == want
+    again = Vocabulary(("x", "y", "z"), *bounds)
+    again.load(vocabulary.to_plain())
+    assert names(again, batch_of(*maps)) == names(vocabulary, batch_of(*maps))

@@ -118,7 +118,7 @@ def test_content_survives_the_snapshot() -> None:
     window.bump("none", 0)
     window.examples = (Example(request_id="r", kind="k", detail="d", values=("a", "b"), trace_id="t"),)
     again = Window.from_plain(window.to_plain())
-    vocabulary = Vocabulary((), 1, 1)
+    vocabulary = Vocabulary((), 1, 2)
     vocabulary.load({"values": [], "cells": [[], [], []]})
 
     assert again.to_plain() == window.to_plain()

@@ -9,7 +9,7 @@ import pytest
 from paritygate.comparators.labels import live_histogram, pair_histograms
 from paritygate.comparators.tally import Tally
 from paritygate.gates.verdict import Verdict, VerdictKind
-from paritygate.schemas.columns import Codes
+from tests.support.codes import codes_of
 
 First = Callable[..., Verdict]
 GATE = "label_shift: {maximum: 0.05}"
@@ -20,13 +20,13 @@ def _labelled(pairs: int, moved: float = 0.0, without: float = 0.0) -> Tally:
     ours = ["late", "on_time"] * (pairs // 2)
     changed, given = int(moved * pairs), pairs - int(without * pairs)
     theirs = [*["on_time"] * 2 * changed, *ours[2 * changed : given], *[None] * (pairs - given)]
-    return Tally((), histograms=dict(pair_histograms(Codes.of(ours), Codes.of(theirs))))
+    return Tally((), histograms=dict(pair_histograms(codes_of(ours), codes_of(theirs))))
 
 
 def _live(tally: Tally, candidate: dict[str, int], baseline: dict[str, int]) -> Tally:
     for arm, counts in (("candidate", candidate), ("baseline", baseline)):
         seen = [label for label, count in counts.items() for _ in range(count)]
-        tally.histograms |= live_histogram(arm, Codes.of(seen))
+        tally.histograms |= live_histogram(arm, codes_of(seen))
     return tally
 
 

@@ -14,7 +14,7 @@ from paritygate.gates.evidence import Evidence, Sums
 from paritygate.gates.onsets import ALPHA, late_onset
 from paritygate.gates.spec import parse_gates
 from paritygate.gates.verdict import Verdict, VerdictKind
-from paritygate.schemas.columns import Codes
+from tests.support.codes import codes_of
 
 #: 13:05, 13:35 and 14:05 UTC.
 STARTS_MS = tuple(1_700_053_500_000 + 1_800_000 * pane for pane in range(3))
@@ -38,7 +38,7 @@ def labelled(pairs: int, moved: float) -> Tally:
     ours = ["late", "on_time"] * (pairs // 2)
     changed = int(moved * pairs)
     theirs = ["on_time", "on_time"] * changed + ours[2 * changed :]
-    return Tally((), histograms=dict(labels.pair_histograms(Codes.of(ours), Codes.of(theirs))))
+    return Tally((), histograms=dict(labels.pair_histograms(codes_of(ours), codes_of(theirs))))
 
 
 def sure(pairs: int, moved: float) -> Tally:

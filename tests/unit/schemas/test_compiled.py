@@ -14,20 +14,19 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from paritygate.schemas.columns import Codes
+from paritygate.schemas.codes import Codes
 from paritygate.schemas.compiled import SPARE_BYTES, address, compiled, decimal, is_utf8, varint
-from paritygate.schemas.ids import Ids
-from paritygate.schemas.texts import codes
+from paritygate.schemas.texts import Texts
 
 ROOM = Path(__file__).parents[3] / "schemas"
 texts = st.lists(st.text(max_size=20) | st.sampled_from(["", "a", "a\0", "aaaaaaaa", "aaaaaaaab"]), max_size=40)
 
 
-def ids_of(raw: list[bytes]) -> Ids:
+def ids_of(raw: list[bytes]) -> Texts:
     """Bytes that need not be UTF-8."""
     size = np.array([len(r) for r in raw], np.int32)
     at = np.cumsum([0, *size[:-1]])[: len(raw)].astype(np.int64)
-    return Ids(np.frombuffer(b"".join([*raw, bytes(SPARE_BYTES)]), np.uint8), at, size)
+    return Texts(np.frombuffer(b"".join([*raw, bytes(SPARE_BYTES)]), np.uint8), at, size)
 
 
 def test_the_hash_is_pythons_own() -> None:
@@ -88,25 +87,11 @@ def test_utf8_is_what_python_decodes(raw: list[bytes]) -> None:
 @example([f"long value number {i % 700}" for i in range(1_500)])
 def test_texts_are_numbered_in_order_of_appearance(values: list[str]) -> None:
     """Few or many, short or long: as a dict numbers them."""
-    found, expected = codes(Ids.of(values)), Codes.of(values)
+    found = Codes.of(Texts.of(values))
+    distinct = list(dict.fromkeys(value for value in values if value is not None))
 
-    assert (found.values, found.index.tolist()) == (expected.values, expected.index.tolist())
-
-
-def test_a_column_is_numbered_when_somebody_asks_and_once() -> None:
-    """What nobody looks at costs nothing, of rows that are taken as well."""
-    asked: list[int] = []
-
-    def number() -> tuple[Any, list[str]]:
-        asked.append(1)
-        return np.array([0, 1, 0], np.int32), ["a", "b"]
-
-    column = Codes.later(number)
-    taken = column.take(np.array([2, 1]))
-    assert not asked
-
-    assert (taken.decoded(), column.decoded(), taken.values) == (["a", "b"], ["a", "b", "a"], ["a", "b"])
-    assert asked == [1]
+    assert found.values == distinct
+    assert found.index.tolist() == [-1 if value is None else distinct.index(value) for value in values]
 
 
 @compiled
