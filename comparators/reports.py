@@ -42,7 +42,8 @@ def build_report(
 
 def report_to_plain(report: WindowReport) -> dict[str, Any]:
     """The report as plain data, for the snapshot."""
-    return dataclasses.asdict(report)
+    rows = dataclasses.replace(report, cells=tuple(report.cells), histograms=tuple(report.histograms))
+    return dataclasses.asdict(rows)
 
 
 def report_from_plain(plain: Mapping[str, Any]) -> WindowReport:

@@ -7,15 +7,15 @@ depends on arrival order. This is the only kind of state that may feed a decisio
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from operator import itemgetter
-from typing import Final, cast
+from itertools import accumulate, repeat
+from typing import Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from paritygate.schemas.report import Cell, Example, Histogram, WindowReport
+from paritygate.schemas.report import Cells, Example, Histograms, WindowReport
 
 Counts = npt.NDArray[np.int64]
 
@@ -82,11 +82,11 @@ class Tally:  # noqa: PLW1641  mutable, so not hashable
 
     def add(self, other: Tally, sign: int = 1) -> None:
         """Merge ``other`` into this tally, or take it out with ``sign=-1``. Zero entries are dropped."""
-        for values, counts in other.cells.items():
-            mine = self.cells.get(values)
-            merged = sign * counts if mine is None else mine + sign * counts
-            if merged.any():
-                self.cells[values] = merged
+        merged = _stacked(map(self.cells.get, other.cells, repeat(zero_counts()))) + sign * other.rows()
+        some = np.asarray(merged.any(axis=1)).tolist()
+        for values, counts, holds in zip(other.cells, merged, some, strict=True):
+            if holds:
+                self.cells[values] = counts.copy()  # a view would keep what all others were then
             else:
                 self.cells.pop(values, None)
         for name, buckets in other.histograms.items():
@@ -126,9 +126,7 @@ class Tally:  # noqa: PLW1641  mutable, so not hashable
 
     def rows(self) -> Counts:
         """Counts of every cell in the order of ``cells``, ``[cells, COUNT_NAMES]``; read-only."""
-        # Bytes of a few thousand short arrays are joined several times faster than the arrays.
-        buffers = cast("Iterable[bytes]", self.cells.values())
-        return np.frombuffer(b"".join(buffers), np.int64).reshape(-1, len(COUNT_NAMES))
+        return _stacked(self.cells.values())
 
     def overall(self) -> Counts:
         """Counts over all cells."""
@@ -139,21 +137,22 @@ class Tally:  # noqa: PLW1641  mutable, so not hashable
         """One count over all cells."""
         return int(self.overall()[INDEX[name]])
 
-    def to_parts(self) -> tuple[tuple[Cell, ...], tuple[Histogram, ...], dict[str, int]]:
+    def to_parts(self) -> tuple[Cells, Histograms, dict[str, int]]:
         """The wire form: cells and histograms in a canonical order, sparse."""
-        # Numbers become Python's all at once: a report may have thousands of cells.
-        rows = self.rows()
-        some = np.asarray(rows.any(axis=1))
-        filled = zip(self.cells, rows.tolist(), some.tolist(), strict=True)
-        cells = tuple(Cell(values=v, counts=tuple(c)) for v, c, holds in sorted(filled, key=itemgetter(0)) if holds)
-        histograms = []
-        for name, buckets in sorted(self.histograms.items()):
-            index = np.flatnonzero(buckets)
-            if len(index):
-                histograms.append(
-                    Histogram(name=name, index=tuple(index.tolist()), counts=tuple(buckets[index].tolist()))
-                )
-        return cells, tuple(histograms), dict(sorted(self.totals.items()))
+        counts = self.rows()
+        some = np.asarray(counts.any(axis=1)).tolist()
+        order = sorted((values, row) for row, values in enumerate(self.cells) if some[row])
+        cells = Cells([values for values, _ in order], counts[[row for _, row in order]])
+        filled = [(name, buckets) for name, buckets in sorted(self.histograms.items()) if buckets.any()]
+        indexes = [np.flatnonzero(buckets) for _, buckets in filled]
+        none = np.zeros(0, np.int64)
+        histograms = Histograms(
+            [name for name, _ in filled],
+            [0, *accumulate(map(len, indexes))],
+            np.concatenate([none, *indexes]),
+            np.concatenate([none, *(buckets[index] for (_, buckets), index in zip(filled, indexes, strict=True))]),
+        )
+        return cells, histograms, dict(sorted(self.totals.items()))
 
     @classmethod
     def from_report(cls, report: WindowReport, bucket_counts: dict[str, int]) -> Tally:
@@ -162,19 +161,40 @@ class Tally:  # noqa: PLW1641  mutable, so not hashable
         ``bucket_counts``: length of the dense array per histogram family (the part of the name before the
         first dot). Counts that this version does not know are ignored, names it misses are zero.
         """
+        tally = cls(report.dimensions, totals=dict(report.totals))
+        values, told = _columns(report)
         place = [INDEX.get(name, -1) for name in report.count_names]
         known = [i for i, p in enumerate(place) if p >= 0]
-        target = [place[i] for i in known]
-        tally = cls(report.dimensions, totals=dict(report.totals))
-        for cell in report.cells:
-            counts = zero_counts()
-            counts[target] = [cell.counts[i] for i in known]
-            tally.cells[cell.values] = counts
-        for h in report.histograms:
-            dense = np.zeros(bucket_counts[h.name.partition(".")[0]], np.int64)
-            dense[list(h.index)] = h.counts
-            tally.histograms[h.name] = dense
+        counts = np.zeros((len(values), len(COUNT_NAMES)), np.int64)
+        counts[:, [place[i] for i in known]] = told[:, known]
+        tally.cells = dict(zip(values, counts, strict=True))
+        for name, index, buckets in _histograms(report):
+            dense = np.zeros(bucket_counts[name.partition(".")[0]], np.int64)
+            dense[index] = buckets
+            tally.histograms[name] = dense
         return tally
+
+
+def _stacked(counts: Iterable[Counts]) -> Counts:
+    """Count vectors as rows."""
+    # Bytes of a few thousand short arrays are joined several times faster than the arrays.
+    return np.frombuffer(b"".join(cast("Iterable[bytes]", counts)), np.int64).reshape(-1, len(COUNT_NAMES))
+
+
+def _columns(report: WindowReport) -> tuple[Sequence[Values], Counts]:
+    """Values and counts of the cells."""
+    cells = report.cells
+    if isinstance(cells, Cells):
+        return cells.values, cells.counts
+    counts = np.array([cell.counts for cell in cells], np.int64).reshape(len(cells), len(report.count_names))
+    return [cell.values for cell in cells], counts
+
+
+def _histograms(report: WindowReport) -> Iterable[tuple[str, Any, Any]]:
+    """Name, bucket numbers and counts of each histogram."""
+    if isinstance(report.histograms, Histograms):
+        return report.histograms.columns()
+    return ((h.name, list(h.index), h.counts) for h in report.histograms)
 
 
 def merge_examples(a: tuple[Example, ...], b: tuple[Example, ...], limit: int) -> tuple[Example, ...]:

@@ -144,7 +144,7 @@ class Ledger:
         known = self._kept.get(start, {}).get(report.partition)
         if known is not None and _version(report) <= _version(known):
             return self._ignore("old")
-        if report.dimensions != self._dimensions or any(_foreign(h.name) for h in report.histograms):
+        if report.dimensions != self._dimensions or any(map(_foreign, report.histogram_names)):
             return self._ignore("foreign")
         try:
             change = Tally.from_report(report, BUCKET_COUNTS)
@@ -219,7 +219,7 @@ class Ledger:
     def digest(self) -> str:
         """SHA-256 in hex of the canonical JSON of the tallies: the evidence a decision rests on."""
         parts = {"whole": self.whole.to_parts(), "stage": self.stage.to_parts()}
-        return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()
+        return hashlib.sha256(orjson.dumps(parts, default=list, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
     def sources(self) -> tuple[SourceOffsets, ...]:
         """Offsets ``[first, next)`` of every source partition that are in the evidence."""

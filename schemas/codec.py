@@ -149,9 +149,9 @@ def any_record_to_json(
         raise DecodeError(f"{topic.record} value is empty")
     if topic.record in _CONTROL:
         return _CONTROL[topic.record](data).model_dump(mode="json")
-    # orjson writes dataclasses and enums as they are.
+    # orjson writes dataclasses and enums as they are, and what is in columns row by row.
     record = decode(_AVRO[topic.record], data, confluent_ids=confluent_ids)
-    plain: dict[str, Any] = orjson.loads(orjson.dumps(record))
+    plain: dict[str, Any] = orjson.loads(orjson.dumps(record, default=list))
     return plain
 
 

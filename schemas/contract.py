@@ -7,7 +7,7 @@ takes the dataclass's default; a field that the bytes have and the dataclass lac
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
@@ -98,7 +98,7 @@ class Contract(Generic[T]):
 
 def contract_of(record_type: type[T], check: Callable[[T], None], max_bytes: int) -> Contract[T]:
     """Derive the contract of a record dataclass."""
-    hints = get_type_hints(record_type)
+    hints = {name: _as_read(hint) for name, hint in get_type_hints(record_type).items()}
     names = tuple(f.name for f in dataclasses.fields(record_type))  # type: ignore[arg-type]
     into = {n: c for n in names if (c := _into(hints[n])) is not None}
     out_of = {n: c for n in names if (c := _out_of(hints[n])) is not None}
@@ -112,6 +112,11 @@ def contract_of(record_type: type[T], check: Callable[[T], None], max_bytes: int
         out_of=out_of,
         json_model=_json_model(record_type, hints),
     )
+
+
+def _as_read(hint: Any) -> Any:
+    """What is read is a tuple where a record may hold any sequence."""
+    return tuple[get_args(hint)[0], ...] if get_origin(hint) is Sequence else hint  # type: ignore[misc]
 
 
 def _json_model(record_type: type[Any], hints: Mapping[str, Any]) -> type[BaseModel]:

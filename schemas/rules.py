@@ -14,7 +14,7 @@ from paritygate.schemas.errors import InvalidRecordError
 from paritygate.schemas.outcome import Outcome
 from paritygate.schemas.platform import PlatformEvent
 from paritygate.schemas.prediction import MAX_REQUEST_ID_BYTES, PredictionEvent
-from paritygate.schemas.report import WindowReport
+from paritygate.schemas.report import Cells, Histograms, WindowReport
 
 #: Last instant that is taken for a time: the end of the year 9999. Arithmetic on it cannot overflow int64.
 MAX_AT_MS = 253_402_300_799_999
@@ -85,9 +85,16 @@ def check_report(report: WindowReport) -> None:
     if not 0 <= report.window_start_ms < report.window_end_ms <= MAX_AT_MS:
         raise InvalidRecordError("WindowReport.window_end_ms must lie after window_start_ms, both being times")
     dimensions, names = len(report.dimensions), len(report.count_names)
-    if any(len(c.values) != dimensions or len(c.counts) != names for c in report.cells):
+    cells = report.cells
+    if isinstance(cells, Cells):
+        follow = cells.counts.shape == (len(cells), names) and all(len(v) == dimensions for v in cells.values)
+    else:
+        follow = all(len(c.values) == dimensions and len(c.counts) == names for c in cells)
+    if not follow:
         raise InvalidRecordError("WindowReport.cells must follow dimensions and count_names in length")
-    if any(len(h.index) != len(h.counts) for h in report.histograms):
+    if not isinstance(report.histograms, Histograms) and any(
+        len(h.index) != len(h.counts) for h in report.histograms
+    ):
         raise InvalidRecordError("WindowReport.histograms must have one count per bucket number")
 
 

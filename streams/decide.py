@@ -25,11 +25,11 @@ from aiokafka.structs import TopicPartition
 
 from paritygate.rollouts.cited import Cited
 from paritygate.rollouts.replay import Refold, chained
-from paritygate.schemas.codec import decode_report
 from paritygate.schemas.command import Command
 from paritygate.schemas.decision import Action, GateDecision
 from paritygate.schemas.errors import PoisonError
 from paritygate.schemas.report import Example
+from paritygate.schemas.report_columns import decode_report
 from paritygate.schemas.signature import DECISION, EVERYBODY, CommandLog, Signer, Trust
 from paritygate.schemas.topics import AUDIT, DECISIONS, ROLLOUTS, WINDOWS, Topic
 from paritygate.schemas.tracing import Headers, Linked, span

@@ -24,13 +24,14 @@ from typing import Protocol
 import cramjam
 
 from paritygate.comparators.partition import PartitionJoin
-from paritygate.schemas.codec import ConfluentIds, decode_outcome, decode_platform, encode
+from paritygate.schemas.codec import ConfluentIds, decode_outcome, decode_platform
 from paritygate.schemas.codes import Codes
 from paritygate.schemas.columnar import decode_batches
 from paritygate.schemas.dead_letter import Poison
 from paritygate.schemas.errors import ParityGateError
 from paritygate.schemas.record_batches import end_offset
 from paritygate.schemas.report import WindowReport
+from paritygate.schemas.report_columns import encode_report
 from paritygate.schemas.standing import Standing
 from paritygate.schemas.topics import (
     BULK,
@@ -453,7 +454,7 @@ class JoinKeeper:
                     topic=topic,
                     partition=0,
                     key=f"{r.rollout_id}|{r.partition}|{r.window_start_ms}".encode(),
-                    value=encode(self._tell_routers(r)),
+                    value=encode_report(self._tell_routers(r)),
                 )
                 for r in reports
             )

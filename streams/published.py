@@ -13,8 +13,8 @@ from collections.abc import Collection
 from aiokafka.structs import TopicPartition
 
 from paritygate.schemas.client import KafkaSettings
-from paritygate.schemas.codec import decode_report
 from paritygate.schemas.errors import PoisonError
+from paritygate.schemas.report_columns import decode_report
 from paritygate.schemas.topics import WINDOWS
 from paritygate.streams.connect import start_consumer
 

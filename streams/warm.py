@@ -20,6 +20,7 @@ from paritygate.schemas.codec import encode
 from paritygate.schemas.columnar import decode_batches
 from paritygate.schemas.columns import EventBatch
 from paritygate.schemas.prediction import Arm, PredictionEvent, Role, Status
+from paritygate.schemas.report_columns import decode_report, encode_report
 from paritygate.schemas.topics import PREDICTIONS_PRIMARY, PREDICTIONS_SHADOW
 
 _ROLLOUT: Final = "warm"
@@ -29,7 +30,7 @@ _AT_MS: Final = 1_764_000_000_000
 
 
 def warm_up() -> None:
-    """Take a few events of each kind through decoding and joining, to no effect."""
+    """Take a few events of each kind through decoding, joining and reporting, to no effect."""
     baseline = PredictionEvent(
         request_id="", rollout_id=_ROLLOUT, arm=Arm.BASELINE, role=Role.PRIMARY, event_at_ms=_AT_MS, latency_ms=1.0,
         status=Status.OK, model_version="1", label="a", confidence=0.5, output='{"prediction":"a"}',
@@ -51,7 +52,8 @@ def warm_up() -> None:
     for batch, next_offset in fetched:
         restarted.ingest(batch, next_offset)
     join.repeat(_AT_MS + 10_000_000)
-    join.take_reports(1)
+    for report in join.take_reports(1):
+        decode_report(encode_report(report))
 
 
 def _decoded(

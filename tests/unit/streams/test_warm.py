@@ -24,12 +24,13 @@ from paritygate.streams.warm import warm_up
 from tests.support.join_bench import PRIMARY_TOPIC, JoinBench, prediction
 from paritygate.schemas.columnar import decode_batches
 from paritygate.schemas.prediction import Arm
+from paritygate.schemas.report_columns import decode_report, encode_report
 
 def compiled():
     rooms = ("schemas.compiled", "schemas.ids", "schemas.frames", "schemas.avro_columns", "schemas.event_columns",
-             "schemas.texts", "schemas.codes", "schemas.json_parts", "schemas.json_events", "comparators.requests",
-             "comparators.places", "comparators.pending", "comparators.known", "comparators.flat",
-             "comparators.demands", "comparators.flat_changes")
+             "schemas.texts", "schemas.codes", "schemas.report_columns", "schemas.json_parts",
+             "schemas.json_events", "comparators.requests", "comparators.places", "comparators.pending",
+             "comparators.known", "comparators.flat", "comparators.demands", "comparators.flat_changes")
     found = [f for room in rooms for f in vars(import_module("paritygate." + room)).values()]
     return sum(len(f.signatures) for f in found if isinstance(f, Dispatcher))
 
@@ -47,7 +48,9 @@ for turn in range(30):
             for _ in range(1 + (number % 7 == 0)):
                 bench.append(prediction(number, arm, 1_000 * turn + number % 100))
     bench.fetch_all()
-    bench.publish()
+    for report in bench.publish():
+        if report.window_start_ms >= 0:
+            decode_report(encode_report(report))
     bench.crash(bench.snapshot())
 print(compiled() - had, *sorted({name.partition(".")[0] for name in set(sys.modules) - before}))
 """
