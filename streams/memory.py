@@ -3,13 +3,18 @@
 Law: nothing on the hot path makes cycles, but every JSON event makes containers, which Python counts; looking
 through all that waits for its pair would find nothing and cost a tenth of the time. What does make cycles, such
 as exceptions, is still collected. The arrays of a fetch are as large as those of the fetch before; given back to
-the system and asked for anew, their pages would cost a third of the time of decoding.
+the system and asked for anew, their pages would cost a third of the time of decoding. What only the start needed is
+given back once: most of it is the compiler's code, which nobody runs any more.
 """
 
 from __future__ import annotations
 
 import ctypes
 import gc
+import mmap
+import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 #: New containers before the youngest are looked through; Python's own default is some hundreds.
@@ -20,6 +25,10 @@ HEAP_BYTES: Final = 32 << 20
 KEPT_BYTES: Final = 64 << 20
 # From glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+# A private mapping of a file that cannot be written to, in Linux's list: from, to, its rights, where in which file.
+_OF_FILE: Final = re.compile(r"([0-9a-f]+)-([0-9a-f]+) r-[-x]p \S+ \S+ \S+ +/")
+_MAPPING: Final = re.compile(r"[0-9a-f]+-[0-9a-f]+ ")
+_MAPPINGS: Final = Path("/proc/self/smaps")
 
 
 def relax_collector() -> None:
@@ -35,3 +44,30 @@ def keep_freed_memory() -> bool:
     if mallopt is None:
         return False
     return bool(mallopt(_M_MMAP_THRESHOLD, HEAP_BYTES) and mallopt(_M_TRIM_THRESHOLD, KEPT_BYTES))
+
+
+def give_back_start() -> bool:
+    """Give back what only the start needed: gaps in the heap, and libraries' pages that are as in their files.
+
+    The system reads a page again when somebody asks for it, as it did the first time. False where it has no way.
+    """
+    library = ctypes.CDLL(None)
+    madvise, trim = getattr(library, "madvise", None), getattr(library, "malloc_trim", None)
+    if madvise is None or trim is None or not _MAPPINGS.exists():
+        return False
+    trim(ctypes.c_size_t(0))
+    done = [
+        madvise(ctypes.c_void_p(begin), ctypes.c_size_t(end - begin), ctypes.c_int(mmap.MADV_DONTNEED))
+        for begin, end in _as_in_files(_MAPPINGS.read_text(encoding="utf-8", errors="replace"))
+    ]
+    return 0 in done
+
+
+def _as_in_files(mappings: str) -> Iterator[tuple[int, int]]:
+    """From where to where memory is just what lies in a file: no page of it was ever written to."""
+    found: re.Match[str] | None = None
+    for line in mappings.splitlines():
+        if _MAPPING.match(line):
+            found = _OF_FILE.match(line)
+        elif found is not None and line.split() == ["Anonymous:", "0", "kB"]:
+            yield int(found[1], 16), int(found[2], 16)

@@ -27,7 +27,7 @@ from paritygate.schemas.topics import BULK, TOPICS
 from paritygate.streams.app import Spine, state_topic
 from paritygate.streams.connect import aiokafka_config
 from paritygate.streams.log_lines import described, start_logging
-from paritygate.streams.memory import keep_freed_memory, relax_collector
+from paritygate.streams.memory import give_back_start, keep_freed_memory, relax_collector
 from paritygate.streams.metrics import WorkerMetrics
 from paritygate.streams.settings import WorkerSettings
 from paritygate.streams.warm import warm_up
@@ -162,6 +162,7 @@ def run_worker(settings: WorkerSettings, confluent_ids: ConfluentIds | None = No
     try:
         relax_collector()
         keep_freed_memory()
+        give_back_start()
         worker.execute_from_commandline()
     except SystemExit as e:
         return worker.say_end(e.code if isinstance(e.code, int) else 1)
