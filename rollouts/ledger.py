@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -100,6 +100,8 @@ class Ledger:
         self._panes: dict[int, Tally] = {}
         self._pane_counts: dict[int, Counts] = {}
         self._minutes = Minutes(window_ms)
+        #: Starts of the windows that are kept and were added up at an earlier look.
+        self._begun: set[int] = set()
         self._live: dict[int, npt.NDArray[np.int64]] = {}
         self._settled_live: list[npt.NDArray[np.int64]] = []
         self._sources: dict[tuple[str, int], tuple[int, int]] = {}
@@ -244,12 +246,15 @@ class Ledger:
     def _settle(self) -> None:
         """Add what came since the last look: once per window, not once per window and partition."""
         fresh, self._fresh = self._fresh, {}
+        # What came of a window of which nothing had come before is all that is kept of it.
+        whole = {start: change for start, change in fresh.items() if start not in self._begun}
+        self._begun = {start for start in (*self._begun, *fresh) if start in self._kept}
         for start, change in fresh.items():
             self._whole.add(change)
             if self._in_stage(start) and self._is_common(start):
                 self._into_stage(start, change)
             self._into_pane(start // self._pane_ms, change, change.overall())
-        self._move_common()
+        self._move_common(whole)
         # Panes are aligned to the epoch, so halving their number gives the same panes in any order.
         while len(self._panes) > MAX_PANES:
             self._pane_ms *= 2
@@ -262,8 +267,11 @@ class Ledger:
         self._panes.setdefault(pane, Tally(self._dimensions)).add(change)
         self._pane_counts[pane] = self._pane_counts.get(pane, zero_counts()) + counts
 
-    def _move_common(self) -> None:
-        """Take the windows into the stage that every partition has come to report since the last look."""
+    def _move_common(self, whole: Mapping[int, Tally]) -> None:
+        """Take the windows into the stage that every partition has come to report since the last look.
+
+        ``whole``: some of them, by their start.
+        """
         if len(self._reported_ms) < self._partitions:
             return
         before, common = self._common_ms, min(self._reported_ms.values())
@@ -273,7 +281,7 @@ class Ledger:
         for start in sorted(self._kept):
             known = before is not None and start + self._window_ms <= before
             if not known and self._in_stage(start) and self._is_common(start):
-                self._into_stage(start, self._window(start))
+                self._into_stage(start, whole.get(start) or self._window(start))
 
     def _into_stage(self, start: int, change: Tally) -> None:
         self._stage.add(change)
