@@ -40,6 +40,12 @@ class Vocabulary:
         """Values of a cell, one per dimension."""
         return self._names[cell]
 
+    def in_order(self) -> I64:
+        """All cells, by their values."""
+        if len(self._in_order) < len(self):
+            self._in_order: I64 = np.array(sorted(range(len(self)), key=self._names.__getitem__), np.int64)
+        return self._in_order
+
     def overflowed(self) -> B1:
         """Per cell, whether part of it is ``__other__``."""
         return np.array(self._overflowed, np.bool_)
@@ -94,6 +100,7 @@ class Vocabulary:
         self._values: list[dict[str, int]] = [{} for _ in self.dimensions]
         self._cells: dict[tuple[int, ...], int] = {}
         self._names: list[tuple[str, ...]] = []
+        self._in_order = np.zeros(0, np.int64)
         self._overflowed: list[bool] = []
         for dimension, values in enumerate(plain["values"]):
             for value in values:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, repeat
+from itertools import accumulate, compress, repeat
 from typing import Any, Final, cast
 
 import numpy as np
@@ -59,6 +59,9 @@ COUNT_NAMES: Final[tuple[str, ...]] = (
 INDEX: Final[dict[str, int]] = {name: i for i, name in enumerate(COUNT_NAMES)}
 
 Values = tuple[str, ...]
+#: Where one of so many cells changes, all are put anew, as rows of one matrix, for that is faster. Where fewer do,
+#: their rows stand alone: each would else keep a whole matrix.
+_ANEW: Final = 4
 
 
 def zero_counts() -> Counts:
@@ -82,13 +85,20 @@ class Tally:  # noqa: PLW1641  mutable, so not hashable
 
     def add(self, other: Tally, sign: int = 1) -> None:
         """Merge ``other`` into this tally, or take it out with ``sign=-1``. Zero entries are dropped."""
-        merged = _stacked(map(self.cells.get, other.cells, repeat(zero_counts()))) + sign * other.rows()
-        some = np.asarray(merged.any(axis=1)).tolist()
-        for values, counts, holds in zip(other.cells, merged, some, strict=True):
-            if holds:
-                self.cells[values] = counts.copy()  # a view would keep what all others were then
-            else:
-                self.cells.pop(values, None)
+        if _ANEW * len(other.cells) >= len(self.cells):
+            cells = [*self.cells, *(values for values in other.cells if values not in self.cells)]
+            nothing = repeat(zero_counts())
+            mine, theirs = (_stacked(map(of.cells.get, cells, nothing)) for of in (self, other))
+            merged = mine + sign * theirs
+            some = np.asarray(merged.any(axis=1))
+            self.cells = dict(zip(compress(cells, some.tolist()), merged[some], strict=True))
+        else:
+            for values, counts in other.cells.items():
+                total = self.cells.get(values, zero_counts()) + sign * counts
+                if total.any():
+                    self.cells[values] = total
+                else:
+                    self.cells.pop(values, None)
         for name, buckets in other.histograms.items():
             have = self.histograms.get(name)
             total = sign * buckets if have is None else have + sign * buckets

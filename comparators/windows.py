@@ -62,7 +62,9 @@ class Window:
     def tally(self, vocabulary: Vocabulary) -> Tally:
         """The content in its public form."""
         tally = Tally(vocabulary.dimensions, totals=dict(self.totals))
-        cells = np.flatnonzero(self.counts.any(axis=1))
+        some, cells = np.asarray(self.counts.any(axis=1)), vocabulary.in_order()
+        cells = cells[cells < len(some)]
+        cells = cells[some[cells]]
         tally.cells = dict(zip(map(vocabulary.values, cells.tolist()), self.counts[cells], strict=True))
         tally.histograms = {name: h.copy() for name, h in self.histograms.items() if h.any()}
         return tally

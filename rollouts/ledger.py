@@ -156,9 +156,10 @@ class Ledger:
         if known is not None:
             change.add(Tally.from_report(known, BUCKET_COUNTS), sign=-1)
         self._kept.setdefault(start, {})[report.partition] = report
-        self._add(start, change)
+        counts = change.overall()
+        self._add(start, change, counts)
         if not report.is_early:
-            self._note_silence(report.window_end_ms, change)
+            self._note_silence(report.window_end_ms, counts)
             self._reported_ms[report.partition] = max(
                 report.window_end_ms, self._reported_ms.get(report.partition, report.window_end_ms)
             )
@@ -169,7 +170,7 @@ class Ledger:
             self._acks_next, self.routers = report.acks_next, report.routers
         closed = self._advance(report)
         self._retire()
-        harm = bool((change.overall()[_HARM] > 0).any()) or change.totals.get("ooms.candidate", 0) > 0
+        harm = bool((counts[_HARM] > 0).any()) or change.totals.get("ooms.candidate", 0) > 0
         harm |= report.is_early and change.totals.get("restarts.candidate", 0) > 0
         return Taken(closed, harm, change)
 
@@ -234,9 +235,8 @@ class Ledger:
         self.ignored[why] += 1
         return None
 
-    def _add(self, start: int, change: Tally) -> None:
+    def _add(self, start: int, change: Tally, counts: Counts) -> None:
         self.first_start_ms = start if self.first_start_ms is None else min(self.first_start_ms, start)
-        counts = change.overall()
         self._live[start] = self._live.get(start, np.zeros(4, np.int64)) + counts[_LIVE]
         self._minutes.add(start, change, counts, self.first_start_ms)
         self._fresh.setdefault(start, Tally(self._dimensions)).add(change)
@@ -301,8 +301,7 @@ class Ledger:
             window.add(Tally.from_report(report, BUCKET_COUNTS))
         return window
 
-    def _note_silence(self, end_ms: int, change: Tally) -> None:
-        counts = change.overall()
+    def _note_silence(self, end_ms: int, counts: Counts) -> None:
         pairs = counts[INDEX["pairs"]]
         if pairs > 0 or counts[INDEX["missing_baseline"]] > 0:
             self.candidate_until_ms = max(end_ms, self.candidate_until_ms or 0)
