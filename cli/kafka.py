@@ -85,15 +85,17 @@ def require_topics(settings: KafkaSettings, *names: str) -> None:
         raise ConfigError(f"topic {missing[0]} is not there: 'paritygate topics create' makes it")
 
 
-def new_consumer(settings: KafkaSettings, **extra: Any) -> Consumer:
+def new_consumer(settings: KafkaSettings, *, group: str = "paritygate.cli", **extra: Any) -> Consumer:
     """A consumer that only looks: no group membership, no commits, no topics made by asking.
+
+    ``group``: the one whose commits are looked at.
 
     :raises ConfigError: the client library refuses the settings.
     """
     from confluent_kafka import Consumer, KafkaException  # noqa: PLC0415
 
     config = {
-        "group.id": "paritygate.cli",
+        "group.id": group,
         "enable.auto.commit": False,
         "enable.partition.eof": True,
         "auto.offset.reset": "earliest",

@@ -34,17 +34,21 @@ def committed(settings: KafkaSettings, group: str) -> Committed:
 
     :raises RecoverableError: the coordinator does not say.
     """
-    from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException  # noqa: PLC0415
-    from confluent_kafka.admin import AdminClient  # noqa: PLC0415
+    from confluent_kafka import KafkaException, TopicPartition  # noqa: PLC0415
 
-    admin = AdminClient(settings.confluent())  # must outlive its futures
-    asked = [ConsumerGroupTopicPartitions(group)]
+    names = {settings.topic(t.name): t.name for t in JOINED}
+    # Not the admin client's list_consumer_group_offsets: where a broker dies while it asks, librdkafka ends the
+    # whole process (its issue 4605).
+    consumer = new_consumer(settings, group=group)
     try:
-        found = admin.list_consumer_group_offsets(asked, request_timeout=ANSWER_S)[group].result()
+        topics = consumer.list_topics(timeout=ANSWER_S).topics
+        asked = [TopicPartition(name, p) for name in names if name in topics for p in topics[name].partitions]
+        found = consumer.committed(asked, timeout=ANSWER_S)
     except KafkaException as e:
         raise RecoverableError(f"offsets of group {group} cannot be read: {e.args[0].str()}") from None
-    names = {settings.topic(t.name): t.name for t in JOINED}
-    places = [tp for tp in found.topic_partitions if tp.topic in names and tp.offset >= 0]
+    finally:
+        consumer.close()
+    places = [tp for tp in found if tp.error is None and tp.offset >= 0]
     standings: dict[int, Standing] = {}
     for tp in places:
         try:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -45,18 +43,10 @@ def test_cells_add_up_whichever_way_they_are_put(parts: list[tuple[dict[str, int
     for anew in (0, 4, 1 << 40):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(tally, "_ANEW", anew)
-            steps = [of({})]
+            total = of({})
             for cells, sign in parts:
-                added = of(cells)
-                steps.append(steps[-1] + of({}))
-                steps[-1].add(added, sign)
-                assert added == of(cells)
-        assert steps[-1] == of(want)
-        assert all(after == before + after + minus(before) for before, after in pairwise(steps))
-
-
-def minus(some: Tally) -> Tally:
-    """What takes it away."""
-    nothing = of({})
-    nothing.add(some, -1)
-    return nothing
+                before, added = total + of({}), of(cells)
+                was = before + of({})
+                total.add(added, sign)
+                assert (added, before) == (of(cells), was)
+        assert total == of(want)
