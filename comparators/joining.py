@@ -12,54 +12,37 @@ from typing import Any, Final
 
 import numpy as np
 
-from paritygate.comparators import confidence, instances, labels, latency, numbers
+from paritygate.comparators import instances, numbers
 from paritygate.comparators.answers import OutputChecks
-from paritygate.comparators.measuring import Measured, examples_of, measure_alone, measure_pairs
+from paritygate.comparators.counting import Counting
+from paritygate.comparators.measuring import measure_alone, measure_pairs
 from paritygate.comparators.pairing import BASELINE, CANDIDATE, Pairing
+from paritygate.comparators.platform_counts import count_platform, grave_events, platform_totals
 from paritygate.comparators.rows import Rows
 from paritygate.comparators.scoring import Scored, count_scores
 from paritygate.comparators.segments import Vocabulary
 from paritygate.comparators.settings import JoinSettings
-from paritygate.comparators.tally import COUNT_NAMES, INDEX, Counts, merge_examples
+from paritygate.comparators.tally import INDEX
 from paritygate.comparators.windows import Window, Windows, groups
 from paritygate.schemas.arrays import B1, I8, I64
 from paritygate.schemas.codes import Codes
 from paritygate.schemas.columns import EventBatch
-from paritygate.schemas.compiled import compiled
 from paritygate.schemas.outcome import Outcome
 from paritygate.schemas.platform import PlatformEvent
-from paritygate.schemas.prediction import ARMS, ROLES, STATUSES, Role, Status
-from paritygate.schemas.report import Example
+from paritygate.schemas.prediction import ROLES, STATUSES, Role, Status
 
 #: A rollout without content is reported at most this often, in event time.
 HEARTBEAT_MS: Final = 500
 _PRIMARY: Final = ROLES.index(Role.PRIMARY)
 _SHED: Final = STATUSES.index(Status.SHED)
-_NAMES: Final = len(COUNT_NAMES)
-_SAID: Final = ("reports", "running_ms", "ooms", "restarts", "dropped", "memory_bytes", "memory_reports")
-#: What platforms say, by the total in which it is counted; and what of it a hard rule may forbid altogether.
-_PLATFORM: Final = tuple(f"{name}.{arm.value}" for arm in ARMS for name in _SAID)
-_GRAVE: Final = ("ooms.candidate", "restarts.candidate")
-#: More than any instance can say of one interval (34 years of milliseconds): one absurd value must not make a sum
-#: that no report and no decision can hold.
-_MOST: Final = 1 << 40
-#: Beyond what any machine has (32 TiB), the 8 EiB of a container without a limit included: nobody measured that.
-_MOST_BYTES: Final = 1 << 45
 #: Longest trace id of an example; a longer one is no id, and a report must stay small.
 _MAX_TRACE_CHARS: Final = 128
-#: The trace id of a settled request, by its row.
-_TraceOf = Callable[[int], str]
 #: Told the name of a part of the work when it ends.
 Lap = Callable[[str], None]
 
 
 def _no_lap(_stage: str) -> None:
     """Nobody measures."""
-
-
-def _untraced(_row: int) -> str:
-    """What waited lies in no batch any more, and its trace is not kept."""
-    return ""
 
 
 def clamp(event_at_ms: I64, appended_at_ms: I64, max_future_ms: int) -> tuple[I64, B1]:
@@ -96,6 +79,7 @@ class RolloutJoin:
         self._bins = bins
         self._lap = lap or _no_lap
         self._vocabulary = Vocabulary(settings.dimensions, settings.max_values_per_dimension, settings.max_cells)
+        self._counting = Counting(settings, self.windows, self._vocabulary)
         self._checks = OutputChecks(settings.output_rules, settings.diff_rules)
         self.scored = Scored(settings.dedupe_ms, settings.max_seen)
         self._reported_through: int | None = None
@@ -115,7 +99,7 @@ class RolloutJoin:
 
     @property
     def forgotten(self) -> int:
-        """Texts of settled requests and outcomes that were forgotten for want of room, in this process."""
+        """Ids of settled requests and outcomes that were forgotten for want of room, in this process."""
         return self.pairing.requests.forgotten + self.scored.seen.forgotten
 
     @property
@@ -201,7 +185,7 @@ class RolloutJoin:
             self._bins["shed"] += 2 * shed
             self._bins["paired"] += 2 * (len(got.baseline) - shed)
             arrived = got.baseline if arm == BASELINE else got.candidate
-            self._count(measured, lambda i: _trace(batch, arrived.offset[i]))
+            self._counting.add(measured, lambda i: _trace(batch, arrived.offset[i]))
         if len(got.late):
             self.windows.late(int(got.late.event_at_ms.min())).bump("late", len(got.late))
             self._bins["late"] += len(got.late)
@@ -213,7 +197,7 @@ class RolloutJoin:
             evicted = self.pairing.evict(arm, self.settings.max_pending)
             self.windows.bump("evicted", evicted.event_at_ms)
             self._bins["evicted"] += len(evicted)
-            self._count(measure_alone(arm, evicted, self._checks))
+            self._counting.add(measure_alone(arm, evicted, self._checks))
         self._note_forgotten("forgotten", self.pairing.requests.forgotten, rows.event_at_ms)
         self._lap("aggregate")
 
@@ -225,69 +209,11 @@ class RolloutJoin:
         self._unread[total] += count
 
     def _note_forgotten(self, total: str, forgotten: int, event_at_ms: I64) -> None:
-        """Texts that had to be forgotten before ``dedupe_ms`` was over are told in the windows, and by a metric."""
+        """Ids that had to be forgotten before ``dedupe_ms`` was over are told in the windows, and by a metric."""
         count = forgotten - self._forgotten[total]
         if count:
             self._forgotten[total] += count
             self.windows.late(int(event_at_ms.min())).bump(total, count)
-
-    # -- counting --------------------------------------------------------------------------------------------
-
-    def _count(self, measured: Measured, trace_of: _TraceOf = _untraced) -> None:
-        for index, rows in groups(self.windows.place(measured.event_at_ms)):
-            self._count_in(self.windows.at(index), measured, rows, trace_of)
-
-    def _count_in(self, window: Window, measured: Measured, rows: I64, trace_of: _TraceOf) -> None:
-        cell = measured.cell[rows].astype(np.int64)
-        window.add_counts(_counts(measured.flags, rows, cell, len(self._vocabulary)))
-        window.bump("segment_overflow", int(self._vocabulary.overflowed()[cell].sum()))
-        timed = rows[measured.timed[rows]]
-        if len(timed):
-            found = latency.pair_histograms(
-                measured.baseline_ms[timed], measured.candidate_ms[timed], self.settings.latency_shifts
-            )
-            for family, buckets in found.items():
-                window.add_histogram(family, buckets)
-        if self.settings.instances:
-            for family, buckets in instances.count(measured, rows).items():
-                window.add_histogram(family, buckets)
-        sure = confidence.pair_histograms(measured.baseline_confidence[rows], measured.candidate_confidence[rows])
-        for family, buckets in sure.items():
-            window.add_histogram(family, buckets)
-        if self.settings.label_shares:
-            self._count_labels(window, measured, rows)
-        if self.settings.numbers:
-            both = rows[measured.answered[rows]]
-            counted, totals = numbers.pair_counts(
-                self.settings.numbers, measured.baseline_numbers[both], measured.candidate_numbers[both]
-            )
-            for family, buckets in counted.items():
-                window.add_histogram(family, buckets)
-            for key, count in totals.items():
-                window.bump(key, count)
-        inside = np.zeros(len(measured.cell), np.bool_)
-        inside[rows] = True
-        for key, noted in measured.remarks.items():
-            window.bump(key, int(inside[noted].sum()))
-        examples = tuple(
-            Example(
-                request_id=r, kind=k, detail=d, values=self._vocabulary.values(int(measured.cell[i])),
-                trace_id=trace_of(i),
-            )
-            for k, r, d, i in examples_of(measured, rows, self.settings.max_examples)
-        )  # fmt: skip
-        if examples:
-            window.examples = merge_examples(window.examples, examples, self.settings.max_examples)
-
-    @staticmethod
-    def _count_labels(window: Window, measured: Measured, rows: I64) -> None:
-        both = rows[measured.answered[rows]]
-        ours, theirs = measured.baseline_label, measured.candidate_label
-        found = labels.pair_histograms(Codes.of(ours.take(both)), Codes.of(theirs.take(both)))
-        found |= labels.live_histogram("baseline", Codes.of(ours.take(rows[measured.baseline_seen[rows]])))
-        found |= labels.live_histogram("candidate", Codes.of(theirs.take(rows[measured.candidate_seen[rows]])))
-        for family, buckets in found.items():
-            window.add_histogram(family, buckets)
 
     # -- outcomes and platform ---------------------------------------------------------------------------------
 
@@ -314,20 +240,11 @@ class RolloutJoin:
             count_scores(self.windows.at(index), [rows[i][2] for i in places.tolist() if fresh[i]])
 
     def platform(self, appended_at_ms: int, event: PlatformEvent) -> None:
-        """Count what an instance's platform reported, each value up to a bound that no honest one reaches."""
+        """Count what an instance's platform reported."""
         times, future = self._clamp(np.array([event.event_at_ms], np.int64), np.array([appended_at_ms], np.int64))
         window = self.windows.at(int(self.windows.place(times)[0]))
         window.bump("future", int(future[0]))
-        window.bump(f"reports.{event.arm.value}", 1)
-        for name, said in (
-            ("running_ms", event.running_ms), ("ooms", event.gpu_ooms), ("restarts", event.restarts),
-            ("dropped", event.dropped_events),
-        ):  # fmt: skip
-            window.bump(f"{name}.{event.arm.value}", min(said, _MOST))
-        if 0 < event.memory_bytes <= _MOST_BYTES:
-            # Beside the sum, of how many reports it is: one without a measurement must not pull the mean to 0.
-            window.bump(f"memory_bytes.{event.arm.value}", event.memory_bytes)
-            window.bump(f"memory_reports.{event.arm.value}", 1)
+        count_platform(window, event)
         self._bins["platform"] += 1
 
     # -- time ------------------------------------------------------------------------------------------------
@@ -345,7 +262,7 @@ class RolloutJoin:
                 shed = int((alone.status == _SHED).sum())
                 self._bins["shed"] += shed
                 self._bins[name] += len(alone) - shed
-                self._count(measure_alone(arm, alone, self._checks))
+                self._counting.add(measure_alone(arm, alone, self._checks))
         waiting = [ms for pending in self.pairing.pending if (ms := pending.oldest_ms()) is not None]
         self.windows.move(horizon, min([watermark, *waiting]))
         for total, count in self._unread.items():
@@ -376,12 +293,11 @@ class RolloutJoin:
         open_from = self.windows.settled
         if self.watermark_ms is None or open_from is None:
             return
-        counts = {i: sum(w.totals.get(name, 0) for name in _GRAVE) for i, w in self.windows.by_index.items()}
+        counts = {i: grave_events(w.totals) for i, w in self.windows.by_index.items()}
         told, self._told = self._told, {i: n for i, n in counts.items() if n and i >= open_from}
         for index, count in sorted(self._told.items()):
             if count > told.get(index, 0):
-                totals = self.windows.by_index[index].totals
-                yield index, Window(totals={name: totals[name] for name in _PLATFORM if name in totals})
+                yield index, Window(totals=platform_totals(self.windows.by_index[index].totals))
 
     def supersede(self, index: int) -> None:
         """A window that was reported after the snapshot is to be reported again, empty if nothing is in it."""
@@ -432,17 +348,3 @@ def _trace(batch: EventBatch, offset: np.int64) -> str:
     """The trace that the event at this offset of a batch names."""
     found = batch.trace_of(int(np.searchsorted(batch.offset, offset)))
     return found if len(found) <= _MAX_TRACE_CHARS else ""
-
-
-def _counts(flags: B1, rows: I64, cell: I64, cells: int) -> Counts:
-    """How many of some requests have each flag, by their cell."""
-    counts = np.zeros((cells, _NAMES), np.int64)
-    _add(flags, np.flatnonzero(flags.any(axis=1)), rows, cell, counts)
-    return counts
-
-
-@compiled
-def _add(flags: Any, up: Any, rows: Any, cell: Any, counts: Any) -> None:
-    for name in up:
-        for i in range(len(rows)):
-            counts[cell[i], name] += flags[name, rows[i]]

@@ -120,7 +120,7 @@ def test_a_repeat_is_known_for_dedupe_ms_after_it_could_settle() -> None:
 
 
 def test_a_horizon_that_steps_back_forgets_nothing_more() -> None:
-    """Texts were once forgotten when the watermark stepped back and on again (two rotations in a row)."""
+    """Ids were once forgotten when the watermark stepped back and on again (two rotations in a row)."""
     requests = Requests(1_000)
     settle_pairs(requests, ["a"], times(10_000), times(10_000))
     for horizon_ms in (10_900, 9_900, 11_000, 9_000, 11_100):

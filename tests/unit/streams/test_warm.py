@@ -30,7 +30,8 @@ def compiled():
     rooms = ("schemas.compiled", "schemas.ids", "schemas.frames", "schemas.avro_columns", "schemas.event_columns",
              "schemas.texts", "schemas.codes", "schemas.report_columns", "schemas.json_parts",
              "schemas.json_events", "comparators.requests", "comparators.places", "comparators.pending",
-             "comparators.known", "comparators.flat", "comparators.demands", "comparators.flat_changes")
+             "comparators.known", "comparators.counting", "comparators.flat", "comparators.demands",
+             "comparators.flat_changes")
     found = [f for room in rooms for f in vars(import_module("paritygate." + room)).values()]
     return sum(len(f.signatures) for f in found if isinstance(f, Dispatcher))
 
