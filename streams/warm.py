@@ -15,18 +15,23 @@ import orjson
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from paritygate.comparators.partition import PartitionJoin
+from paritygate.comparators.places import NEVER, Places
 from paritygate.comparators.settings import JoinSettings
 from paritygate.schemas.codec import encode
 from paritygate.schemas.columnar import decode_batches
 from paritygate.schemas.columns import EventBatch
+from paritygate.schemas.ids import hashes
 from paritygate.schemas.prediction import Arm, PredictionEvent, Role, Status
 from paritygate.schemas.report_columns import decode_report, encode_report
+from paritygate.schemas.texts import Texts
 from paritygate.schemas.topics import PREDICTIONS_PRIMARY, PREDICTIONS_SHADOW
 
 _ROLLOUT: Final = "warm"
 #: Events a topic: enough that the table of requests is made anew.
 _EVENTS: Final = 2_000
 _AT_MS: Final = 1_764_000_000_000
+#: Ids that fill many blocks of a table, of which each block keeps one.
+_LONG_BYTES, _LONG, _KEPT_EACH, _TIMES = 2_000, 256, 16, 8
 
 
 def warm_up() -> None:
@@ -54,6 +59,16 @@ def warm_up() -> None:
     join.repeat(_AT_MS + 10_000_000)
     for report in join.take_reports(1):
         decode_report(encode_report(report))
+    _thin_out()
+
+
+def _thin_out() -> None:
+    """Forget most ids of a table, so that those that stay are copied together."""
+    places = Places(hashes, lambda: None)
+    for turn in range(_TIMES + 1):
+        ids = Texts.of([f"{turn}-{number}".ljust(_LONG_BYTES, "-") for number in range(_LONG)])
+        found = places.enter(ids, NEVER if turn < _TIMES else NEVER + 1)
+        places.waiting[found[::_KEPT_EACH], 0] = 0
 
 
 def _decoded(

@@ -55,6 +55,12 @@ for turn in range(30):
     bench.crash(bench.snapshot())
 print(compiled() - had, *sorted({name.partition(".")[0] for name in set(sys.modules) - before}))
 """
+_THINNED = """
+from paritygate.comparators import places
+from paritygate.streams.warm import warm_up
+warm_up()
+print(len(places._keep_all.signatures))
+"""
 
 
 def _oddly(event: PredictionEvent) -> bytes:
@@ -89,3 +95,10 @@ def test_events_make_a_warm_worker_compile_and_load_nothing(fetched: Path, warm:
     compiled, *loaded = done.stdout.split()
     assert (int(compiled) > 0) is cold
     assert cold or not loaded
+
+
+def test_a_warm_worker_has_what_thins_out_a_table() -> None:
+    """Only a table that has forgotten most of its requests needs it, hours after the start."""
+    done = subprocess.run([sys.executable, "-c", _THINNED], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout.split()) == (0, ["1"]), done.stderr
