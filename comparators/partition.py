@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 
 from paritygate.comparators.joining import Lap, RolloutJoin, clamp
-from paritygate.comparators.reports import build_report, report_from_plain, report_to_plain
+from paritygate.comparators.reports import Reports
 from paritygate.comparators.settings import DEFAULT_MAX_FUTURE_MS, JoinSettings
 from paritygate.comparators.snapshots import pack, unpack
 from paritygate.comparators.sources import Replay, Source, frontier
@@ -41,8 +40,6 @@ SOURCES: Final[Mapping[str, str]] = {
     "outcomes": topics.OUTCOMES.name,
     "platform": topics.PLATFORM.name,
 }
-#: Revisions of one life of the state; a restore jumps to the next multiple, above all that the last life used.
-_REVISIONS: Final = 1 << 32
 
 
 class PartitionJoin:
@@ -70,10 +67,9 @@ class PartitionJoin:
         self._sources = [Source({**SOURCES, **(sources or {})}[name]) for name in SOURCES]
         self._rollouts: dict[str, RolloutJoin] = {}
         self._frontier_ms: int | None = None
-        self._revision = 0
         self._bins: Counter[str] = Counter()
         self._held: list[tuple[int, EventBatch | None, int]] = []
-        self._returned: dict[tuple[str, int], WindowReport] = {}
+        self._reports = Reports(partition, partitions, self._rollouts)
         #: Where the caller's log of reports stood: all of this partition before it are in the snapshot.
         self.published_next: int | None = None
 
@@ -308,41 +304,15 @@ class PartitionJoin:
         """
         if self.replaying:
             return []
-        ranges = tuple(SourceRange(topic=s.topic, partition=self.partition, first=s.first, next=s.applied)
-                       for s in self._sources)  # fmt: skip
-        found: list[WindowReport] = []
-        returned, self._returned = self._returned, {}
-        for report in returned.values():
-            found.append(replace(report, generation=generation, revision=self._next_revision()))
-        for rollout in self._rollouts.values():
-            for index, window in rollout.reportable():
-                report = build_report(
-                    rollout, index, window, partition=self.partition, partitions=self.partitions, sources=ranges
-                )
-                found.append(replace(report, generation=generation, revision=self._next_revision()))
-            for index, window in rollout.grave():
-                report = build_report(
-                    rollout, index, window, partition=self.partition, partitions=self.partitions, sources=ranges,
-                    early=True,
-                )  # fmt: skip
-                found.append(replace(report, generation=generation, revision=self._next_revision()))
-        return found
-
-    def _next_revision(self) -> int:
-        self._revision += 1
-        return self._revision
+        ranges = tuple(
+            SourceRange(topic=s.topic, partition=self.partition, first=s.first, next=s.applied)
+            for s in self._sources
+        )
+        return self._reports.take(generation, ranges)
 
     def requeue(self, reports: Sequence[WindowReport]) -> None:
         """Reports that could not be published come again with the next :meth:`take_reports`."""
-        for report in reports:
-            rollout = self._rollouts.get(report.rollout_id)
-            index = None if rollout is None else report.window_start_ms // rollout.settings.window_ms
-            if report.is_early:
-                continue  # its window is reported as a whole anyhow
-            if rollout is not None and index in rollout.windows.by_index:
-                rollout.windows.by_index[index].changed = True
-            else:
-                self._returned[report.rollout_id, report.window_start_ms] = report
+        self._reports.requeue(reports)
 
     def supersede(self, rollout_id: str, window_start_ms: int) -> None:
         """The life before reported this window after the snapshot: it is reported again when it is closed.
@@ -359,12 +329,11 @@ class PartitionJoin:
     def snapshot(self) -> bytes:
         """The state as one record: counts, windows, and per source what was applied and what waits."""
         plain = {
-            "partition": self.partition, "partitions": self.partitions, "revision": self._revision,
-            "frontier_ms": self._frontier_ms, "bins": dict(self._bins),
+            "partition": self.partition, "partitions": self.partitions, "frontier_ms": self._frontier_ms,
+            "bins": dict(self._bins),
             "sources": {name: self._source_to_plain(n) for n, name in enumerate(SOURCES)},
             "rollouts": [rollout.to_plain() for rollout in self._rollouts.values()],
-            "returned": [report_to_plain(report) for report in self._returned.values()],
-            "published_next": self.published_next,
+            "published_next": self.published_next, **self._reports.to_plain(),
         }  # fmt: skip
         return pack(plain)
 
@@ -407,7 +376,7 @@ class PartitionJoin:
                 )
         names = {name: source["topic"] for name, source in plain["sources"].items()}
         join = cls(plain["partition"], plain["partitions"], sources={**names, **(sources or {})}, lap=lap)
-        join._revision = (plain["revision"] // _REVISIONS + 1) * _REVISIONS
+        join._reports.load(plain)
         join._frontier_ms = plain["frontier_ms"]
         join._bins.update(plain["bins"])
         join._sources = [
@@ -418,8 +387,6 @@ class PartitionJoin:
         for rollout in plain["rollouts"]:
             restored = RolloutJoin.from_plain(rollout, join._bins, lap)
             join._rollouts[restored.settings.rollout_id] = restored
-        for report in map(report_from_plain, plain["returned"]):
-            join._returned[report.rollout_id, report.window_start_ms] = report
         join.published_next = plain.get("published_next")
         join._settle_sources()
         return join

@@ -128,7 +128,7 @@ def set_points(point: _Point) -> None:
 
 def switch_off(name: str) -> None:
     """Take one safety away."""
-    from paritygate.comparators import partition, sources  # noqa: PLC0415
+    from paritygate.comparators import reports, sources  # noqa: PLC0415
     from paritygate.streams.snapshots import TableStore  # noqa: PLC0415
 
     if name in ("guard", "replay"):
@@ -148,7 +148,7 @@ def switch_off(name: str) -> None:
             return 1
 
         _set(TableStore, claim=claim)
-        _set(partition, _REVISIONS=1)
+        _set(reports, _REVISIONS=1)
     else:
         raise SystemExit(f"FAULT_OFF is {name!r}, not one of {', '.join(SWITCHES)}")
 
