@@ -29,7 +29,8 @@ COMBINATIONS = (10, 1_000, 100_000)
 class Sizes:
     """Pairs of each row, and runs of each engine.
 
-    ``runs``: of the plain Avro rows of ours and of Kafka Streams; the others run ``slow_runs`` times.
+    ``runs``: of the plain Avro rows of ours and of Kafka Streams; the others run ``slow_runs`` times, memory and
+    latency once.
     """
 
     plain: int = 10_000_000
@@ -38,7 +39,7 @@ class Sizes:
     faust_tables: int = 30_000
     json: int = 400_000
     outputs: int = 1_000_000
-    short: int = 1_000_000
+    short: int = 2_000_000
     memory: int = 10_000_000
     runs: int = 5
     slow_runs: int = 3
@@ -91,7 +92,7 @@ class Rows:
                 return
             runs = self._engine(names[0], self._sizes.runs, lambda: self._ours(stage))
             if runs:
-                self.result["linear"][f"pairs_{stage.truth.pairs}"] = _cost(runs[0])
+                self.result["linear"][f"pairs_{stage.truth.pairs}"] = _cost(runs)
             self._engine(names[1], self._sizes.runs, lambda: self._ours(stage, workers=2))
 
     def _shorter(self) -> None:
@@ -177,13 +178,11 @@ class Rows:
             return []
         self.result["engines"][name] = {**summary(runs), **_correct(runs)}
         if runs[0].stages_s:
-            middle = sorted(runs, key=lambda run: run.pairs_per_s)[len(runs) // 2]
-            self.result["engines"][name]["stages_us_per_pair"] = stages_us(middle)
+            self.result["engines"][name]["stages_us_per_pair"] = stages_us(_middle(runs))
         return runs
 
     def _linear(self, name: str, stage: Stage) -> None:
-        run = self._ours(stage)
-        self.result["linear"][name] = _cost(run)
+        self.result["linear"][name] = _cost([self._ours(stage) for _ in range(self._sizes.slow_runs)])
         self._say(f"linear, {name}: {self.result['linear'][name]}")
 
     @property
@@ -219,8 +218,14 @@ class Rows:
             stage.drop()
 
 
-def _cost(run: Run) -> dict[str, Any]:
-    """What a pair costs: of the wall clock in the steady part, and of the processor from start to end."""
+def _middle(runs: Sequence[Run]) -> Run:
+    """The run of the middle rate."""
+    return sorted(runs, key=lambda run: run.pairs_per_s)[len(runs) // 2]
+
+
+def _cost(runs: Sequence[Run]) -> dict[str, Any]:
+    """What a pair costs in the middle run: by the wall clock in the steady part, by the processor in all of it."""
+    run = _middle(runs)
     rate, growth = run.pairs_per_s, growth_percent(run)
     return {
         "pairs": run.pairs,
@@ -228,7 +233,8 @@ def _cost(run: Run) -> dict[str, Any]:
         "cpu_ns_per_pair": round(1e9 * run.cpu_s / run.pairs),
         "rss_mib": round(run.rss_mib),
         "rss_growth_percent": None if growth is None else round(growth, 1),
-        **_correct([run]),
+        "runs": len(runs),
+        **_correct(runs),
     }
 
 
