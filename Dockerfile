@@ -14,6 +14,9 @@ RUN python -m venv /opt/paritygate \
 COPY . .
 RUN pip wheel --no-deps --no-index --no-build-isolation --wheel-dir /wheel . \
  && /opt/paritygate/bin/pip install --no-deps --no-index /wheel/*.whl
+# Machine code for a processor like the one that builds, beside the package: containers are read-only. On another one
+# a worker compiles for itself, for about fifteen seconds at each start.
+RUN /opt/paritygate/bin/python -c "from paritygate.streams.warm import warm_up; warm_up()"
 
 FROM build AS build-demo
 RUN /opt/paritygate/bin/pip install --require-hashes --no-deps -r deploy/demo.lock

@@ -1,29 +1,25 @@
 """Compiled: functions over arrays that LLVM compiles at their first call, and what they share.
 
 Law: a compiled function holds neither a Python object nor the interpreter's lock, reads no byte outside the arrays
-that it was given, and raises nothing: what it finds wrong is its result. Machine code is kept beside the source, or
-where the user's cache is; where neither can be written each process compiles for itself, which takes seconds.
+that it was given, and raises nothing: what it finds wrong is its result. Machine code is kept
+(``schemas.machine_code``); where it cannot be, each process compiles for itself, which takes seconds.
 
-numba is imported here and nowhere else; what handles events loads it, what only reads counts does not.
+numba is imported here and there, and nowhere else; what handles events loads it, what only reads counts does not.
 """
 
 from __future__ import annotations
 
-import hashlib
-import inspect
-import sys
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
 from typing import Any, Final, ParamSpec, TypeVar
 
 import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core.caching import FunctionCache
-from numba.core.dispatcher import Dispatcher
 from numba.extending import intrinsic
+
+from paritygate.schemas.machine_code import Kept
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -36,33 +32,11 @@ SPARE_BYTES: Final = 8
 _OPTIONS: Final[dict[str, Any]] = {"nogil": True, "no_cfunc_wrapper": True}
 
 
-class _Kept(FunctionCache):
-    """Machine code that is kept, by the sources of its parts too.
-
-    numba looks only at the file of a function to tell whether kept machine code is of it, and would go on with what
-    older versions of its parts were compiled into. They lie in this file, and in those that its file takes them of.
-    """
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        super().__init__(function)  # type: ignore[no-untyped-call]
-        parts = (part for part in function.__globals__.values() if isinstance(part, Dispatcher))
-        rooms = sorted({__name__, *(part.py_func.__module__ for part in parts)})
-        self._sources = tuple(map(_source, rooms))
-
-    def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
-        return (*super()._index_key(sig, codegen), *self._sources)  # type: ignore[no-untyped-call]
-
-
-@cache
-def _source(room: str) -> str:
-    return hashlib.sha256(inspect.getsource(sys.modules[room]).encode()).hexdigest()
-
-
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
     """Compile a function at its first call, or take the machine code of an earlier process."""
     found: Any = numba.njit(**_OPTIONS)(function)
-    with suppress(RuntimeError):  # no folder for machine code that this user may write
-        found._cache = _Kept(function)
+    with suppress(RuntimeError):  # it has no file
+        found._cache = Kept(function)
     return found  # type: ignore[no-any-return]
 
 

@@ -6,6 +6,7 @@ import os
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -119,41 +120,58 @@ def test_without_a_place_for_machine_code_it_is_compiled_all_the_same(monkeypatc
     def refuse(*_: Any) -> Any:
         raise RuntimeError("cannot cache function: no locator available")
 
-    monkeypatch.setattr("paritygate.schemas.compiled._Kept", refuse)
+    monkeypatch.setattr("paritygate.schemas.compiled.Kept", refuse)
 
     assert compiled(lambda number: number + 1)(1) == 2
 
 
-def test_machine_code_is_kept_until_a_source_changes(tmp_path: Path) -> None:
-    """A second process compiles nothing; one with another source of a part compiles all that takes parts of it."""
-    (tmp_path / "compiled.py").write_bytes((ROOM / "compiled.py").read_bytes())
+_KEPT = """
+import importlib.util, os, sys, tempfile, types
+def refuse(*_args, **_more): raise OSError("read-only")
+if sys.argv[2] == "read-only": tempfile.TemporaryFile = os.replace = refuse
+for name in ("paritygate", "paritygate.schemas"): sys.modules[name] = types.ModuleType(name)
+for name in ("machine_code", "compiled", "parts", "whole"):
+    spec = importlib.util.spec_from_file_location("paritygate.schemas." + name, sys.argv[1] + f"/{name}.py")
+    sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+assert module.four_times(1) == 4
+stats = module.four_times.stats
+print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., str]:
+    """Calls a compiled function in a process of its own; how often machine code was found, and how often not."""
+    for name in ("machine_code", "compiled"):
+        (tmp_path / f"{name}.py").write_bytes((ROOM / f"{name}.py").read_bytes())
     head = "from paritygate.schemas.compiled import compiled\n"
     (tmp_path / "parts.py").write_text(head + "@compiled\ndef twice(number): return number + number\n")
     (tmp_path / "whole.py").write_text(
         head + "from paritygate.schemas.parts import twice\n@compiled\ndef four_times(n): return twice(twice(n))\n"
     )
-    script = (
-        "import sys, types, importlib.util\n"
-        "for name in ('paritygate', 'paritygate.schemas'): sys.modules[name] = types.ModuleType(name)\n"
-        "for name in ('compiled', 'parts', 'whole'):\n"
-        "    path = sys.argv[1] + f'/{name}.py'\n"
-        "    spec = importlib.util.spec_from_file_location('paritygate.schemas.' + name, path)\n"
-        "    sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)\n"
-        "    spec.loader.exec_module(module)\n"
-        "assert module.four_times(1) == 4\n"
-        "stats = module.four_times.stats\n"
-        "print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))\n"
-    )
 
-    def run() -> str:
-        command = [sys.executable, "-c", script, str(tmp_path)]
+    def found(folder: str = "writable") -> str:
+        command = [sys.executable, "-c", _KEPT, str(tmp_path), folder]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
+    return found
+
+
+def test_machine_code_is_kept_until_a_source_changes(tmp_path: Path, run: Callable[..., str]) -> None:
+    """A second process compiles nothing; one with another source of a part compiles all that takes parts of it."""
     assert run() == "0 1"
     assert run() == "1 0"
     for name in ("compiled", "parts"):
         source = tmp_path / f"{name}.py"
         source.write_text(source.read_text() + "\n# changed\n")
         assert run() == "0 1"
+
+
+def test_machine_code_is_used_where_nothing_can_be_written(run: Callable[..., str]) -> None:
+    """As in an image: what was kept while it was built is found, and what was not is compiled."""
+    assert run("read-only") == "0 1"
+    assert run() == "0 1"
+    assert run("read-only") == "1 0"
